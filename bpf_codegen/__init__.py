@@ -1,0 +1,1 @@
+"""Plan in, BPF C out: a leaf package that knows nothing of rules."""
