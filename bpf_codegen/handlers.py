@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from bpf_codegen import measures
 from bpf_codegen.expressions import Writer, walk
-from bpf_codegen.plan import WAYS, Access, Context, Expr, FieldValue, Handler, Program, Role, Rule, Stored
+from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Program, Role, Rule, Stored
+from bpf_codegen.table import c_member
 
 #: Expressions of a rule's own clauses read no event: they are written for a program without one.
 _NO_EVENT = Program("", "", "", Access.RECORD, ())
@@ -15,7 +16,8 @@ _NO_EVENT = Program("", "", "", Access.RECORD, ())
 
 def indent(lines: Iterable[str], depth: int = 1) -> str:
     """Return lines as C text, indented by tabs."""
-    return "".join(f"{'\t' * depth}{line}\n" if line else "\n" for line in lines)
+    tabs = "\t" * depth
+    return "".join(f"{tabs}{line}\n" if line else "\n" for line in lines)
 
 
 def rule_functions(rule: Rule, index: int) -> str:
@@ -27,8 +29,6 @@ def rule_functions(rule: Rule, index: int) -> str:
             parts.append((part, f"struct {name}_{part} {part};"))
     closing = ""
     if rule.closing:
-        from bpf_codegen.table import c_member
-
         closing = f"struct {name}_out {{\n" + "".join(f"\t{c_member(m)};\n" for m in rule.closing) + "};\n\n"
     text = closing + f"struct {name}_record {{\n" + "".join(f"\t{line}\n" for _, line in parts) + "};\n\n"
     if rule.sets and (rule.timeout or rule.expire):
@@ -425,5 +425,3 @@ def _late(rule: Rule) -> str:
         return ""
     return f" | (state & REPORTED || (s64)latency > {Writer(_NO_EVENT).integer(rule.timeout)} ? FLAG_LATE : 0)"
 
-
-__all__ = ["Context", "handler_function", "indent", "rule_functions"]
