@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bpf_codegen import measures
 from bpf_codegen.expressions import Writer, walk
-from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Program, Role, Rule, Stored
+from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Program, Role, Rule, Stored
 from bpf_codegen.table import c_member
 
 #: Expressions of a rule's own clauses read no event: they are written for a program without one.
@@ -17,7 +17,7 @@ _NO_EVENT = Program("", "", "", Access.RECORD, ())
 def indent(lines: Iterable[str], depth: int = 1) -> str:
     """Return lines as C text, indented by tabs."""
     tabs = "\t" * depth
-    return "".join(f"{tabs}{line}\n" if line else "\n" for line in lines)
+    return "".join(f"{tabs}{line}\n" if line.strip() else "\n" for line in lines)
 
 
 def rule_functions(rule: Rule, index: int) -> str:
@@ -262,7 +262,11 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         saves += writer.copy(f"set->in[way].{member.name}", member, expr)
     settle = []
     if rule.timeout or rule.expire:
-        settle = [f"\tu32 old = {name}_settle(set, way, state, at, FLAG_LATE);", ""]
+        settle = [
+            "\tu64 age = at > state >> 1 ? at - (state >> 1) : 0;",
+            f"\tu32 old = ({_overdue(rule, 'age')}) && {name}_settle(set, way, state, at, FLAG_LATE);",
+            "",
+        ]
     count = "\tadd(old ? &counters->expired : &counters->replaced, 1);" if settle else "\tadd(&counters->replaced, 1);"
     keep = []
     if rule.keep_first:
@@ -318,6 +322,12 @@ def _too_old(rule: Rule) -> str:
     return " || ".join(terms) or "false"
 
 
+def _overdue(rule: Rule, age: str) -> str:
+    """Return the condition under which a measurement in our hands has anything to settle: rarely true, cheap to ask."""
+    limits = [limit for limit in (rule.timeout, rule.expire) if limit is not None]
+    return " || ".join(f"(s64){age} > {Writer(_NO_EVENT).integer(limit)}" for limit in limits)
+
+
 def _find(rule: Rule, handler: Handler, writer: Writer, miss: list[str]) -> list[str]:
     """Return the statements that take a measurement into our hands, after the rest of `where`."""
     name = rule.name
@@ -329,8 +339,11 @@ def _find(rule: Rule, handler: Handler, writer: Writer, miss: list[str]) -> list
         *("\t" + line for line in miss),
         "\treturn;",
         "}",
-        "u64 at = event_time(now), opened = state >> 1, latency = at > opened ? at - opened : 0;",
+        "u64 at = event_time(now), opened = state >> 1;",
     ]
+    nodes = list(walk(handler.late))
+    if handler.role is Role.OUT or rule.timeout or rule.expire or any(isinstance(n, Latency) for n in nodes):
+        lines.append("u64 latency = at > opened ? at - opened : 0;")
     if handler.late:
         lines += [f"if (!({writer.condition(handler.late)}))", "\treturn;"]
     lines += [
@@ -341,7 +354,7 @@ def _find(rule: Rule, handler: Handler, writer: Writer, miss: list[str]) -> list
     ]
     if rule.timeout or rule.expire:
         lines += [
-            f"if ({name}_settle(set, way, state, at, FLAG_LATE)) {{",
+            f"if (({_overdue(rule, 'latency')}) && {name}_settle(set, way, state, at, FLAG_LATE)) {{",
             "\tadd(&counters->expired, 1);",
             *("\t" + line for line in miss),
             "\tpublish(&set->state[way], 0);",

@@ -21,8 +21,8 @@ class Shape(Enum):
 class Field:
     """One field of a tracepoint's format.
 
-    `offset` and `size` are in bytes, in the classic record, header included. `element_size` is that of one element of an
-    array (0 for others). `symbols` maps a value to its symbolic name where the format's print text has a table.
+    `offset` and `size` are in bytes, in the classic record, header included. `element_size` is that of one element of
+    an array (0 for others). `symbols` maps a value to its symbolic name where the format's print text has a table.
     """
 
     name: str

@@ -1,0 +1,123 @@
+"""What a session hands out: alerts, and the numbers of each rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: A captured or key value: a number or a text.
+Scalar = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing to report. Times are in ns of CLOCK_MONOTONIC, `wall_ns` in ns since the epoch.
+
+    `kind` is "alert" (it took longer than `limit_ns`) or "timeout" (it was, or is, open for longer than `limit_ns`). `late`
+    tells, for an alert, that its measurement also outlived the timeout; for a timeout, that it was noticed when the
+    measurement ended, before the sweep came by. `id` joins all reports of one measurement. `suppressed` counts what `rate` held back
+    since the last report of the rule. `captured` maps "in", "out" or "at" to values.
+    """
+
+    rule: str
+    kind: str
+    severity: str
+    id: str
+    opened_ns: int
+    closed_ns: int
+    wall_ns: int
+    latency_ns: int
+    limit_ns: int
+    outcome: str
+    late: bool
+    cpu: int
+    key: Mapping[str, Scalar]
+    captured: Mapping[str, Mapping[str, Scalar]]
+    suppressed: int
+    message: str
+    #: Key and captures as people read them (`disk`, symbols), by "key.NAME" or "in.NAME".
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def overdue_ns(self) -> int:
+        """How long after its deadline a timeout was noticed."""
+        return max(self.latency_ns - self.limit_ns, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One group of a histogram: `counts` of values in [low, high) by bucket, and exact sum and greatest value."""
+
+    group: tuple[str, ...]
+    buckets: tuple[tuple[int, int, int], ...]  # (low, high, count), ascending, none empty
+    count: int
+    total: int
+    greatest: int
+
+    def percentile(self, percent: float) -> int:
+        """Return the value that `percent` of all values do not exceed, within half a bucket."""
+        if not self.count:
+            return 0
+        rank = max(1, -(-self.count * percent // 100))
+        seen = 0
+        for low, high, count in self.buckets:
+            seen += count
+            if seen >= rank:
+                return min((low + high - 1) // 2, self.greatest)
+        return self.greatest
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramStats:
+    """A histogram as read: its unit is "duration", "size" or "int"; `linear` tells how it was asked for."""
+
+    name: str
+    unit: str
+    linear: bool
+    by: tuple[str, ...]
+    groups: tuple[Distribution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticStats:
+    """A statistic as read: (group, value) pairs, largest first."""
+
+    name: str
+    function: str
+    unit: str
+    by: tuple[str, ...]
+    groups: tuple[tuple[tuple[str, ...], int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleStats:
+    """The numbers of one rule. `counters` holds those of the plan, and pending and delivered."""
+
+    rule: str
+    counters: Mapping[str, int]
+    latency: Distribution
+    histograms: tuple[HistogramStats, ...]
+    statistics: tuple[StatisticStats, ...]
+
+    @property
+    def balanced(self) -> bool:
+        """Tell whether every opened measurement is accounted for (design: meaning, 3)."""
+        c = self.counters
+        ends = ("closed", "cancelled", "replaced", "expired", "refused", "pending")
+        return c["opened"] == sum(c[name] for name in ends)
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """Return what this rule lost, by counter; empty when nothing was."""
+        return {name: self.counters[name] for name in ("refused", "lost") if self.counters[name]}
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The numbers of a session: of each rule, and of each program that did not always run."""
+
+    engine: str
+    rules: tuple[RuleStats, ...]
+    #: Runs that the kernel skipped because another program ran on the same CPU, by probe.
+    missed: Mapping[str, int]

@@ -1,0 +1,187 @@
+"""Check one rule: its events, its limits, what it counts and what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from ltrules import model, syntax
+from ltrules.check.clauses import Clauses
+from ltrules.check.events import EventFinder
+from ltrules.check.expressions import Typer
+from ltrules.check.handlers import EventChecker, Events
+from ltrules.check.measures import MeasureChecker
+from ltrules.check.problems import Mistake, Problems
+from ltrules.check.scope import Place, Scope
+from ltrules.diagnostics import Severity
+from ltrules.evaluate import Constants, evaluate
+from ltrules.types import DURATION, INT
+
+#: Room for pending measurements, and the alerts let through, where a rule says nothing.
+DEFAULT_INFLIGHT = 10_240
+MOST_INFLIGHT = 1 << 22
+DEFAULT_RATE = (100, 1_000_000_000)
+DEFAULT_EXPIRE_NS = 60_000_000_000
+SEVERITIES = ("info", "warning", "critical")
+
+
+class RuleChecker:
+    """Checks rules one by one."""
+
+    def __init__(self, finder: EventFinder, typer: Typer, problems: Problems) -> None:
+        self.finder = finder
+        self.typer = typer
+        self.problems = problems
+
+    def check(self, rule: syntax.Rule, name: str, scope: Scope, params: Mapping[str, model.Param]) -> model.Rule:
+        """Return the checked rule. Raises Mistake when it has noted what keeps the rule from running."""
+        before = sum(d.severity.fatal for d in self.problems.found)
+        clauses = Clauses(rule, self.problems)
+        clauses.require()
+        base = Place(scope, "this rule", params)
+        events = EventChecker(clauses, base, self.finder, self.typer, self.problems).check()
+        after = dataclasses.replace(
+            base,
+            key=events.key,
+            opened=events.opened,
+            closed=events.closed,
+            labels=events.labels,
+            measured=frozenset({"latency", "outcome"}),
+        )
+        checked = self._assemble(rule, name, clauses, base, after, events)
+        if sum(d.severity.fatal for d in self.problems.found) > before:
+            raise Mistake
+        if not (checked.thresh or checked.timeout or checked.histograms or checked.statistics):
+            self.problems.note(
+                "LT241",
+                f"{name} reports nothing",
+                rule.name_span,
+                "it has no `thresh`, `timeout`, `hist` or `stat`",
+                severity=Severity.WARNING,
+            )
+        return checked
+
+    def _assemble(
+        self, rule: syntax.Rule, name: str, clauses: Clauses, base: Place, after: Place, events: Events
+    ) -> model.Rule:
+        when = clauses.one(syntax.When, "when")
+        thresh = clauses.one(syntax.Thresh, "thresh")
+        duplicate = clauses.one(syntax.Duplicate, "duplicate")
+        measures = MeasureChecker(self.typer, self.problems, base.params)
+        timeout = self._timeout(clauses, base)
+        return model.Rule(
+            name=name,
+            title=rule.title or name,
+            doc=rule.doc,
+            span=rule.span,
+            meta=self._meta(clauses),
+            handlers=events.handlers,
+            key=events.key,
+            opened=events.opened,
+            closed=events.closed,
+            outcomes=events.outcomes,
+            when=None if when is None else self._try(self.typer.condition, when.condition, _at(after, "`when`")),
+            thresh=None if thresh is None else self._try(self.typer.duration, thresh.limit, _at(after, "`thresh`")),
+            timeout=timeout,
+            expire=self._expire(clauses, base, timeout),
+            inflight=self._inflight(clauses, base),
+            keep_first=duplicate is not None and duplicate.mode == "keep",
+            rate=self._rate(clauses, base, after),
+            histograms=tuple(measures.histograms(clauses.all(syntax.Hist), after)),
+            statistics=tuple(measures.statistics(clauses.all(syntax.Stat), after)),
+            message=measures.message(clauses.one(syntax.Message, "message"), after),
+        )
+
+    def _try(self, method, *arguments):  # type: ignore[no-untyped-def]  # one of the typer's, with its arguments
+        """Return what a check returns, or None when it noted a mistake: the other clauses are still worth a look."""
+        try:
+            return method(*arguments)
+        except Mistake:
+            return None
+
+    def _timeout(self, clauses: Clauses, base: Place) -> model.Timeout | None:
+        clause = clauses.one(syntax.Timeout, "timeout")
+        if clause is None:
+            return None
+        limit = self._try(self.typer.duration, clause.limit, _at(base, "`timeout`"))
+        slack = None
+        if clause.slack is not None:
+            expr = self._try(self.typer.duration, clause.slack, _at(base, "`slack`"))
+            slack = None if expr is None else self._constant(expr, clause.slack, base)
+        return None if limit is None else model.Timeout(limit, clause.mode == "drop", slack)
+
+    def _expire(self, clauses: Clauses, base: Place, timeout: model.Timeout | None) -> model.Expr | None:
+        clause = clauses.one(syntax.Expire, "expire")
+        if clauses.roles("at"):
+            return None
+        if clause is None:
+            default = model.Constant(DURATION, DEFAULT_EXPIRE_NS)
+            if timeout is None:
+                return default
+            # At least ten times the timeout, whatever value it is given while the rule runs.
+            tenfold = model.Operation(DURATION, "*", (timeout.limit, model.Constant(INT, 10)))
+            longer = model.Operation(INT, ">", (tenfold, default))
+            return model.Operation(DURATION, "if", (longer, tenfold, default))
+        limit: model.Expr | None = self._try(self.typer.duration, clause.limit, _at(base, "`expire`"))
+        if limit is None or timeout is None:
+            return limit
+        values = Constants({p.name: p.value for p in base.params.values()})
+        if int(evaluate(limit, values)) < int(evaluate(timeout.limit, values)):
+            first = clauses.all(syntax.Timeout)[0]
+            self.problems.note(
+                "LT243",
+                "`expire` drops what `timeout` would report",
+                clause.span,
+                "shorter than the timeout",
+                related=[(first.span, "the timeout")],
+            )
+        return limit
+
+    def _inflight(self, clauses: Clauses, base: Place) -> int:
+        clause = clauses.one(syntax.Inflight, "inflight")
+        if clause is None:
+            return DEFAULT_INFLIGHT
+        expr = self._try(self.typer.integer, clause.room, _at(base, "`inflight`"))
+        if expr is None:
+            return DEFAULT_INFLIGHT
+        room = self._constant(expr, clause.room, base)
+        if not 1 <= room <= MOST_INFLIGHT:
+            self.problems.note("LT244", f"`inflight` is between 1 and {MOST_INFLIGHT}", clause.room.span)
+            return DEFAULT_INFLIGHT
+        return room
+
+    def _rate(self, clauses: Clauses, base: Place, after: Place) -> model.Rate:
+        nodes = [c for c in clauses.all(syntax.Rate) if c.word == "rate"]
+        clause = clauses.single(nodes, "`rate`")
+        if clause is None:
+            count, period = DEFAULT_RATE
+            return model.Rate(model.Constant(INT, count), model.Constant(DURATION, period), ())
+        count_expr = self._try(self.typer.integer, clause.count, _at(base, "`rate`"))
+        period_expr = self._try(self.typer.duration, clause.period, _at(base, "`rate`"))
+        # A timeout has no closing event: what groups alerts must be known of every measurement.
+        known = dataclasses.replace(after, closed=None, measured=frozenset(), what="`by` of `rate`")
+        by = [self._try(self.typer.expr, item.expr, known) for item in clause.by]
+        if count_expr is None or period_expr is None or None in by:
+            return model.Rate(model.Constant(INT, 1), model.Constant(DURATION, 1), ())
+        return model.Rate(count_expr, period_expr, tuple(by))
+
+    def _constant(self, expr: model.Expr, node: syntax.Expr, base: Place) -> int:
+        """Return the value that an expression of parameters has when the rules are loaded."""
+        return int(evaluate(expr, Constants({p.name: p.value for p in base.params.values()})))
+
+    def _meta(self, clauses: Clauses) -> dict[str, str | int | bool | tuple[str, ...]]:
+        meta: dict[str, str | int | bool | tuple[str, ...]] = {}
+        for block in clauses.all(syntax.Meta):
+            for item in block.items:
+                if item.name in meta:
+                    self.problems.note("LT210", f"`{item.name}` is given twice in `meta`", item.span)
+                if item.name == "severity" and item.value not in SEVERITIES:
+                    self.problems.note("LT211", f"a severity is one of {', '.join(SEVERITIES)}", item.span)
+                meta[item.name] = item.value
+        return meta
+
+
+def _at(place: Place, what: str) -> Place:
+    return dataclasses.replace(place, what=what)
+
+

@@ -1,0 +1,57 @@
+"""What names mean where: the scope of a file, and the place in a rule from which it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ltrules import model, syntax
+from ltrules.catalog.events import Event
+from ltrules.source import Span
+
+
+@dataclass(slots=True)
+class Scope:
+    """The names of one file. `imports` are its aliases; `rules` what it defines."""
+
+    file: syntax.File
+    consts: dict[str, syntax.Const] = field(default_factory=dict)
+    macros: dict[str, syntax.Macro] = field(default_factory=dict)
+    params: dict[str, syntax.Param] = field(default_factory=dict)
+    imports: dict[str, Scope] = field(default_factory=dict)
+    rules: dict[str, syntax.Rule | syntax.DerivedRule] = field(default_factory=dict)
+
+    def alias(self, path: tuple[str, ...]) -> tuple[Scope, tuple[str, ...]]:
+        """Follow import aliases at the head of a path; return the scope reached and the rest of the path."""
+        scope = self
+        while len(path) > 1 and path[0] in scope.imports:
+            scope, path = scope.imports[path[0]], path[1:]
+        return scope, path
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """From where in a rule an expression is read, and so what its names may mean.
+
+    `event` is the event at hand (None in clauses of the rule). `key`, `opened` and `closed` are the measurement's values
+    where it is known, None where it is not. `labels` maps the label of an event clause to "in" or "out". `measured` holds
+    the words that are known of the measurement. `user` tells that user space computes the expression.
+    """
+
+    scope: Scope
+    what: str
+    params: Mapping[str, model.Param] = field(default_factory=dict)
+    event: Event | None = None
+    event_span: Span | None = None
+    key: tuple[model.Value, ...] | None = None
+    opened: tuple[model.Value, ...] | None = None
+    closed: tuple[model.Value, ...] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    measured: frozenset[str] = frozenset()
+    user: bool = False
+    bound: Mapping[str, model.Expr] = field(default_factory=dict)
+    depth: int = 0
+
+    def inside_macro(self, scope: Scope, bound: Mapping[str, model.Expr]) -> Place:
+        """Return the place of a macro's body: its own file, its arguments, and nothing of the caller."""
+        return replace(self, scope=scope, bound=bound, event=None, key=None, opened=None, closed=None, depth=self.depth + 1)
