@@ -229,7 +229,11 @@ class Writer:
 
 def _atom(text: str) -> str:
     """Put parentheses around C text that is more than a name, a path or a call."""
-    return text if text.replace("->", "").replace("_", "").replace(".", "").isalnum() or text.endswith(")") else f"({text})"
+    return (
+        text
+        if text.replace("->", "").replace("_", "").replace(".", "").isalnum() or text.endswith(")")
+        else f"({text})"
+    )
 
 
 def _cast(text: str, cast: str) -> str:

@@ -437,4 +437,3 @@ def _late(rule: Rule) -> str:
     if not rule.timeout or not rule.sets:
         return ""
     return f" | (state & REPORTED || (s64)latency > {Writer(_NO_EVENT).integer(rule.timeout)} ? FLAG_LATE : 0)"
-

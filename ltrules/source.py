@@ -5,8 +5,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+
+from ltrules.errors import InputError
+from pathlib import Path
+
+from ltrules.errors import InputError
 
 COMMAND_LINE = "<command line>"
+
+#: The most bytes that a rule file may have; anything larger was not written by a person.
+LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,3 +69,44 @@ class Span:
 
     def __str__(self) -> str:
         return f"{self.source.name}:{self.line}:{self.column}"
+
+
+def read_source(path: Path) -> Source:
+    """Read a rule file. Raises InputError if it cannot be read, is too large, or is not UTF-8."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except IsADirectoryError:
+        raise InputError(f"{path} is a directory, not a rule file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"cannot read {path}: {reason}") from error
+    if len(data) > LARGEST_FILE:
+        raise InputError(f"{path} is larger than a rule file may be (1 MiB)")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} is not UTF-8 text: byte {error.start}, on line {line}, cannot be read") from error
+    return Source(str(path), text.removeprefix("\ufeff"))
+
+
+#: Largest rule file: a thousand times what a rule needs.
+MOST_BYTES = 1 << 20
+
+
+def read_source(path: Path) -> Source:
+    """Return the text of a rule file. Raises InputError if it cannot be read, is not UTF-8 or is over 1 MiB."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > MOST_BYTES:
+        raise InputError(f"cannot read {path}: a rule file holds at most 1 MiB")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"cannot read {path}: line {line} is not UTF-8 (byte {error.start})") from None
+    return Source(str(path), text.replace("\r\n", "\n"))

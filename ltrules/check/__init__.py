@@ -42,9 +42,7 @@ def check(
     for scope in scopes:
         checker.check_file(scope, qualified=checker.clashes(scope, scopes))
     checker.refuse_unused_settings(has_errors=any(d.severity.fatal for d in problems.found))
-    rule_set = model.RuleSet(
-        tuple(checker.rules), tuple(checker.params.values()), catalog.description, catalog.machine
-    )
+    rule_set = model.RuleSet(tuple(checker.rules), tuple(checker.params.values()), catalog.description, catalog.machine)
     return rule_set, tuple(sorted(set(problems.found), key=lambda d: d.order))
 
 

@@ -70,7 +70,9 @@ class Clauses:
                 raise self.problems.note("LT208", f"`{clause.role}` pairs with `in`; `at` needs no pair", clause.span)
             for sort, word in ((syntax.Timeout, "timeout"), (syntax.Expire, "expire"), (syntax.Inflight, "inflight")):
                 for limit in self.all(sort):
-                    raise self.problems.note("LT208", f"`{word}` has no meaning for `at`: nothing is in flight", limit.span)
+                    raise self.problems.note(
+                        "LT208", f"`{word}` has no meaning for `at`: nothing is in flight", limit.span
+                    )
         elif not self.roles("out"):
             raise self.problems.note("LT208", f"{name} has no `out`", openings[0].span, "opened here; what closes it?")
 

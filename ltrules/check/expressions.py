@@ -71,9 +71,7 @@ class Typer:
         """Type an expression that must be a plain number."""
         expr = self.expr(node, place)
         if expr.type.kind not in (Kind.INT, Kind.SIZE):
-            raise self.problems.note(
-                "LT211", f"{place.what} needs a number", node.span, f"this is of type {expr.type}"
-            )
+            raise self.problems.note("LT211", f"{place.what} needs a number", node.span, f"this is of type {expr.type}")
         return expr
 
     # --------------------------------------------------------------------------- expressions
@@ -159,7 +157,9 @@ class Typer:
             if node.operator not in ("==", "!="):
                 raise self._mismatch(node, f"strings have no order: `{node.operator}` compares numbers", left, right)
         elif len(kinds) != 1 and kinds != {Kind.INT, Kind.SIZE}:
-            raise self._mismatch(node, f"cannot compare {left.type.kind.value} with {right.type.kind.value}", left, right)
+            raise self._mismatch(
+                node, f"cannot compare {left.type.kind.value} with {right.type.kind.value}", left, right
+            )
         elif kinds == {Kind.BOOL} and node.operator not in ("==", "!="):
             raise self._mismatch(node, "conditions have no order", left, right)
 
@@ -178,9 +178,7 @@ class Typer:
                     f"did you mean `{side.span.text}us`?",
                     fixes=[replace(side.span, side.span.text + "us", safe=False)],
                 )
-        return self.problems.note(
-            "LT211", message, node.right.span, _is(right), related=[(node.left.span, _is(left))]
-        )
+        return self.problems.note("LT211", message, node.right.span, _is(right), related=[(node.left.span, _is(left))])
 
     def _member(self, node: syntax.Member, place: Place) -> model.Expr:
         operand = self.expr(node.operand, place)
@@ -234,7 +232,9 @@ class Typer:
         given = len(node.arguments)
         if given != wanted:
             plural = "s" if wanted != 1 else ""
-            raise self.problems.note("LT211", f"`{node.function}` takes {wanted} argument{plural}, not {given}", node.span)
+            raise self.problems.note(
+                "LT211", f"`{node.function}` takes {wanted} argument{plural}, not {given}", node.span
+            )
 
     def _if(self, node: syntax.Call, place: Place) -> model.Expr:
         condition = self.condition(node.arguments[0], _within(place, "`if`"))
@@ -279,7 +279,10 @@ class Typer:
         symbols = symbols_of(operand) if name == "symbol" else functions.names(name, self.machine)
         if name == "symbol" and not symbols:
             raise self.problems.note(
-                "LT211", "the format of this field names no values", node.arguments[0].span, "so `symbol` has none to show"
+                "LT211",
+                "the format of this field names no values",
+                node.arguments[0].span,
+                "so `symbol` has none to show",
             )
         return model.Formatted(INT, name, operand, symbols)
 

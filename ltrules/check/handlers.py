@@ -140,9 +140,7 @@ class EventChecker:
         place = dataclasses.replace(self.base, event=event, event_span=clause.events.span, labels=known.labels)
         matched = place
         if finds:
-            matched = dataclasses.replace(
-                place, key=known.key, opened=known.opened, measured=frozenset({"latency"})
-            )
+            matched = dataclasses.replace(place, key=known.key, opened=known.opened, measured=frozenset({"latency"}))
         key = self._key(clause, dataclasses.replace(place, what="`key`"))
         where = self.clauses.modifier(clause, syntax.Where, "where")
         condition = None
@@ -192,7 +190,10 @@ class EventChecker:
         for part in first:
             if part.name in names:
                 raise self.problems.note(
-                    "LT210", f"the key has two parts `{part.name}`", part.span, related=[(names[part.name], "the first")]
+                    "LT210",
+                    f"the key has two parts `{part.name}`",
+                    part.span,
+                    related=[(names[part.name], "the first")],
                 )
             names[part.name] = part.span
         return tuple(model.Value(p.name, p.expr.type, symbols_of(p.expr)) for p in first)

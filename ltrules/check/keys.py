@@ -12,8 +12,19 @@ from ltrules.types import Kind
 Key = Sequence[tuple[model.Expr, Span]]
 
 #: C types of fields that say what a number is; other integers may be anything.
-_BY_C_TYPE = {"pid_t": "thread id", "dev_t": "device number", "tid_t": "journal transaction id", "ino_t": "inode number"}
-_BY_CONTEXT = {"tid": "thread id", "tgid": "process id", "cpu": "CPU number", "node": "NUMA node", "cgroup": "cgroup id"}
+_BY_C_TYPE = {
+    "pid_t": "thread id",
+    "dev_t": "device number",
+    "tid_t": "journal transaction id",
+    "ino_t": "inode number",
+}
+_BY_CONTEXT = {
+    "tid": "thread id",
+    "tgid": "process id",
+    "cpu": "CPU number",
+    "node": "NUMA node",
+    "cgroup": "cgroup id",
+}
 
 
 def match_keys(keys: Sequence[Key], problems: Problems) -> None:

@@ -91,7 +91,10 @@ class MeasureChecker:
             for node in model.walk(expr):
                 if isinstance(node, model.Formatted) and node is not expr:
                     raise self.problems.note(
-                        "LT213", f"`{node.function}()` must be the whole of a group", item.span, "it is computed in user space"
+                        "LT213",
+                        f"`{node.function}()` must be the whole of a group",
+                        item.span,
+                        "it is computed in user space",
                     )
         return exprs, tuple(item.name or item.expr.span.text for item in items)
 

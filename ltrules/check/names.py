@@ -169,7 +169,9 @@ class Names:
         field = event.fields[path[0]]
         index = self.typer.integer(node.index, place)
         if not field.element_size or field.shape is not Shape.OTHER:
-            raise self.problems.note("LT211", f"`{field.name}` is not an array", node.base.span, f"it is `{field.c_type}`")
+            raise self.problems.note(
+                "LT211", f"`{field.name}` is not an array", node.base.span, f"it is `{field.c_type}`"
+            )
         length = field.size // field.element_size
         if not isinstance(index, model.Constant) or not 0 <= int(index.value) < length:
             raise self.problems.note("LT211", f"`{field.name}` has elements 0 to {length - 1}", node.index.span)
@@ -229,7 +231,9 @@ class Names:
             )
         if node.path not in CONTEXT:
             known = [".".join(path) for path in CONTEXT]
-            raise self.problems.unknown("LT203", f"there is no `{node}`", node.span, str(node), known, [", ".join(known)])
+            raise self.problems.unknown(
+                "LT203", f"there is no `{node}`", node.span, str(node), known, [", ".join(known)]
+            )
         name, sort = CONTEXT[node.path]
         return model.Context(sort, name)
 
@@ -277,4 +281,6 @@ class Names:
                 )
         known_names = [*place.params, *place.scope.consts, *place.measured]
         notes = ["a bare name in a clause of the rule is a param or a const; a captured value is `in.NAME`"]
-        return self.problems.unknown("LT203", f"`{name}` is not known in {place.what}", node.span, name, known_names, notes)
+        return self.problems.unknown(
+            "LT203", f"`{name}` is not known in {place.what}", node.span, name, known_names, notes
+        )

@@ -73,7 +73,9 @@ class ParamReader:
         place = Place(scope, "a param")
         expr = self.typer.duration(node, place) if sort is DURATION else self.typer.expr(node, place)
         if expr.type.kind is not sort.kind:
-            raise self.problems.note("LT211", f"a param of type {sort.kind.value} needs one", node.span, f"this is {expr.type}")
+            raise self.problems.note(
+                "LT211", f"a param of type {sort.kind.value} needs one", node.span, f"this is {expr.type}"
+            )
         if not isinstance(expr, model.Constant):
             raise self.problems.note("LT211", "the value of a param must be a constant", node.span)
         if isinstance(expr.value, str) and len(expr.value.encode()) >= STRING_BYTES:

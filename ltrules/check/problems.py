@@ -59,7 +59,16 @@ class Problems:
         """Note a diagnostic; return an exception that the caller may raise to leave the clause."""
         self.found.append(
             Diagnostic(
-                code, NAMES[code], message, span, label, severity, tuple(related), tuple(notes), tuple(helps), tuple(fixes)
+                code,
+                NAMES[code],
+                message,
+                span,
+                label,
+                severity,
+                tuple(related),
+                tuple(notes),
+                tuple(helps),
+                tuple(fixes),
             )
         )
         return Mistake()

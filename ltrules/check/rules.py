@@ -183,5 +183,3 @@ class RuleChecker:
 
 def _at(place: Place, what: str) -> Place:
     return dataclasses.replace(place, what=what)
-
-

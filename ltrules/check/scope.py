@@ -54,4 +54,6 @@ class Place:
 
     def inside_macro(self, scope: Scope, bound: Mapping[str, model.Expr]) -> Place:
         """Return the place of a macro's body: its own file, its arguments, and nothing of the caller."""
-        return replace(self, scope=scope, bound=bound, event=None, key=None, opened=None, closed=None, depth=self.depth + 1)
+        return replace(
+            self, scope=scope, bound=bound, event=None, key=None, opened=None, closed=None, depth=self.depth + 1
+        )

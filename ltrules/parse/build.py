@@ -1,0 +1,361 @@
+"""Lark's trees to syntax nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from textwrap import dedent
+from typing import Any
+
+from lark import Token, Transformer, Tree, v_args
+from lark.tree import Meta as Place
+
+from ltrules import syntax, units
+from ltrules.source import Source, Span
+from ltrules.template import unescape
+
+
+
+@v_args(meta=True)
+class Builder(Transformer[Token, Any]):
+    """Makes the nodes of one source; `offset` is added to every position, `end` bounds a node without a place."""
+
+    def __init__(self, source: Source, offset: int = 0) -> None:
+        super().__init__()
+        self.source = source
+        self.offset = offset
+
+    # ------------------------------------------------------------------------ small helpers
+    def _span(self, meta: Place) -> Span:
+        if meta.empty:
+            return Span(self.source, self.offset, self.offset)
+        return Span(self.source, meta.start_pos + self.offset, meta.end_pos + self.offset)
+
+    def _of(self, token: Token) -> Span:
+        assert token.start_pos is not None and token.end_pos is not None
+        return Span(self.source, token.start_pos + self.offset, token.end_pos + self.offset)
+
+    def _text(self, token: Token) -> syntax.Text:
+        return syntax.Text(self._of(token), unescape(token[1:-1]))
+
+    @staticmethod
+    def _doc(token: Token | None) -> str:
+        if token is None:
+            return ""
+        return dedent(token[3:-3]).strip() if token.type == "DOC" else unescape(token[1:-1])
+
+    # -------------------------------------------------------------------------- expressions
+    def duration(self, meta: Place, c: list[Token]) -> syntax.Expr:
+        try:
+            return syntax.Number(self._span(meta), units.parse_duration(c[0]), "duration")
+        except ValueError:
+            # Too long for 64 bits, or a fraction of a ns: the checker says so at this place.
+            return syntax.Number(self._span(meta), 1 << 70, "duration")
+
+    def size(self, meta: Place, c: list[Token]) -> syntax.Expr:
+        try:
+            return syntax.Number(self._span(meta), units.parse_size(c[0]), "size")
+        except ValueError:
+            return syntax.Number(self._span(meta), 1 << 70, "size")
+
+    def int_(self, meta: Place, c: list[Token]) -> syntax.Expr:
+        text = c[0].replace("_", "")
+        # Python refuses to read numbers of thousands of digits; none of more than 30 can fit.
+        value = 1 << 70 if len(text) > 30 else int(text, 16 if text[:2] in ("0x", "0X") and len(text) > 2 else 10)
+        return syntax.Number(self._span(meta), value)
+
+    def string(self, meta: Place, c: list[Token]) -> syntax.Text:
+        return self._text(c[0])
+
+    def bool_(self, meta: Place, c: list[Token]) -> syntax.Bool:
+        return syntax.Bool(self._span(meta), c[0] == "true")
+
+    def role(self, meta: Place, c: list[Token]) -> Token:
+        return c[0]
+
+    def ref(self, meta: Place, c: list[Token]) -> syntax.Name:
+        return syntax.Name(self._span(meta), tuple(str(t) for t in c))
+
+    qname = ref
+
+    def call(self, meta: Place, c: list[Any]) -> syntax.Call:
+        return syntax.Call(self._span(meta), c[0], tuple(x for x in c[1:] if x is not None))
+
+    def index(self, meta: Place, c: list[Any]) -> syntax.Index:
+        return syntax.Index(self._span(meta), c[0], c[1], tuple(str(t) for t in c[2:]))
+
+    def list_expr(self, meta: Place, c: list[Any]) -> syntax.ListExpr:
+        return syntax.ListExpr(self._span(meta), tuple(x for x in c if x is not None))
+
+    def _chain(self, operator: str, c: list[syntax.Expr]) -> syntax.Expr:
+        result = c[0]
+        for right in c[1:]:
+            result = syntax.Binary(result.span.to(right.span), operator, result, right)
+        return result
+
+    def or_x(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
+        return self._chain("or", c)
+
+    def and_x(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
+        return self._chain("and", c)
+
+    def not_(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
+        return syntax.Unary(self._span(meta), "not", c[0])
+
+    def neg(self, meta: Place, c: list[Any]) -> syntax.Expr:
+        return syntax.Unary(self._span(meta), str(c[0]), c[1])
+
+    def invert(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
+        return syntax.Unary(self._span(meta), "~", c[0])
+
+    def _infix(self, meta: Place, c: list[Any]) -> syntax.Expr:
+        result = c[0]
+        for operator, right in zip(c[1::2], c[2::2], strict=True):
+            result = syntax.Binary(result.span.to(right.span), str(operator), result, right)
+        return result
+
+    compare = bit_x = shift_x = sum = product = _infix
+
+    def glob(self, meta: Place, c: list[Any]) -> syntax.Expr:
+        right = self._text(c[2]) if isinstance(c[2], Token) else c[2]
+        return syntax.Binary(self._span(meta), str(c[1]), c[0], right)
+
+    def has(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
+        return syntax.Binary(self._span(meta), "has", c[0], c[1])
+
+    def member(self, meta: Place, c: list[Any]) -> syntax.Expr:
+        return syntax.Member(self._span(meta), c[0], c[1])
+
+    # ------------------------------------------------------------------- events, modifiers
+    def probe(self, meta: Place, c: list[Token | None]) -> syntax.Probe:
+        assert c[0] is not None
+        return syntax.Probe(self._span(meta), str(c[0]), c[1] is not None)
+
+    def alternative(self, meta: Place, c: list[syntax.Probe]) -> tuple[syntax.Probe, ...]:
+        return tuple(c)
+
+    def events(self, meta: Place, c: list[tuple[syntax.Probe, ...]]) -> syntax.Events:
+        return syntax.Events(self._span(meta), tuple(c))
+
+    def cap_named(self, meta: Place, c: list[Any]) -> syntax.Item:
+        return syntax.Item(self._span(meta), str(c[0]), c[1], self._of(c[0]))
+
+    def cap_bare(self, meta: Place, c: list[Any]) -> syntax.Item:
+        return syntax.Item(self._span(meta), None, c[0])
+
+    cap_expr = cap_bare
+
+    def tuple(self, meta: Place, c: list[syntax.Item]) -> tuple[syntax.Item, ...]:
+        return tuple(c)
+
+    def keys(self, meta: Place, c: list[Any]) -> tuple[syntax.Item, ...]:
+        return c[0] if isinstance(c[0], tuple) else (syntax.Item(c[0].span, None, c[0]),)
+
+    def key_mod(self, meta: Place, c: list[Any]) -> syntax.Key:
+        return syntax.Key(self._span(meta), c[0], c[1] or ())
+
+    def where_mod(self, meta: Place, c: list[syntax.Expr]) -> syntax.Where:
+        return syntax.Where(self._span(meta), c[0])
+
+    def capture_mod(self, meta: Place, c: list[syntax.Item]) -> syntax.Capture:
+        return syntax.Capture(self._span(meta), tuple(c))
+
+    def label_mod(self, meta: Place, c: list[Token]) -> syntax.Label:
+        return syntax.Label(self._span(meta), str(c[0]))
+
+    def stage(self, meta: Place, c: list[Token]) -> str:
+        return str(c[0])
+
+    def stage_in(self, meta: Place, c: list[Token]) -> str:
+        return "in"
+
+    def from_mod(self, meta: Place, c: list[str]) -> syntax.From:
+        return syntax.From(self._span(meta), tuple(c))
+
+    def within_mod(self, meta: Place, c: list[syntax.Expr]) -> syntax.Within:
+        return syntax.Within(self._span(meta), c[0])
+
+    def _flag(word: str) -> Any:  # type: ignore[misc]  # noqa: N805 - makes three methods that differ in a word
+        return lambda self, meta, c: syntax.Flag(self._span(meta), word)
+
+    fork_mod, optional_mod, once_mod = _flag("fork"), _flag("optional"), _flag("once")
+
+    # ------------------------------------------------------------------------------ clauses
+    def _event(role: str) -> Any:  # type: ignore[misc]  # noqa: N805 - makes the methods of five roles
+        return lambda self, meta, c: syntax.EventClause(self._span(meta), role, c[0], tuple(c[1:]))
+
+    in_clause, out_clause, step_clause = _event("in"), _event("out"), _event("step")
+    cancel_clause, during_clause = _event("cancel"), _event("during")
+
+    def at_clause(self, meta: Place, c: list[Any]) -> syntax.EventClause:
+        return syntax.EventClause(self._span(meta), "at", c[0], tuple(c[2:]), c[1])
+
+    def when_clause(self, meta: Place, c: list[Any]) -> syntax.When:
+        return syntax.When(self._span(meta), c[0])
+
+    def thresh_clause(self, meta: Place, c: list[Any]) -> syntax.Thresh:
+        return syntax.Thresh(self._span(meta), c[0], c[1] is not None)
+
+    def timeout_clause(self, meta: Place, c: list[Any]) -> syntax.Timeout:
+        return syntax.Timeout(self._span(meta), c[0], c[1] and str(c[1]), c[2])
+
+    def expire_clause(self, meta: Place, c: list[Any]) -> syntax.Expire:
+        return syntax.Expire(self._span(meta), c[0])
+
+    def inflight_clause(self, meta: Place, c: list[Any]) -> syntax.Inflight:
+        return syntax.Inflight(self._span(meta), c[0], c[1] and str(c[1]))
+
+    def duplicate_clause(self, meta: Place, c: list[Any]) -> syntax.Duplicate:
+        return syntax.Duplicate(self._span(meta), str(c[0]), None if c[1] is None else int(c[1][:9], 0))
+
+    def rate_clause(self, meta: Place, c: list[Any]) -> syntax.Rate:
+        return syntax.Rate(self._span(meta), "rate", c[0], c[1], c[2] or ())
+
+    def after_clause(self, meta: Place, c: list[Any]) -> syntax.Rate:
+        return syntax.Rate(self._span(meta), "after", c[0], c[1], c[2] or ())
+
+    def sample_clause(self, meta: Place, c: list[Token]) -> syntax.Sample:
+        return syntax.Sample(self._span(meta), int(c[0][:9], 0), int(c[1][:9], 0))
+
+    def log2_scale(self, meta: Place, c: list[Any]) -> syntax.Scale:
+        return syntax.Scale(self._span(meta), "log2")
+
+    def linear_scale(self, meta: Place, c: list[Any]) -> syntax.Scale:
+        return syntax.Scale(self._span(meta), "linear", tuple(c))
+
+    def hist_clause(self, meta: Place, c: list[Any]) -> syntax.Hist:
+        return syntax.Hist(self._span(meta), c[0], c[1], c[2] or (), c[3] and str(c[3]))
+
+    def stat_clause(self, meta: Place, c: list[Any]) -> syntax.Stat:
+        value = c[1] if isinstance(c[1], syntax.Expr) else None
+        by, name = c[-2:]
+        return syntax.Stat(self._span(meta), str(c[0]), value, by or (), name and str(name))
+
+    def message_clause(self, meta: Place, c: list[Token]) -> syntax.Message:
+        return syntax.Message(self._span(meta), self._text(c[0]))
+
+    def _action(word: str) -> Any:  # type: ignore[misc]  # noqa: N805 - makes the methods of eight actions
+        def make(self: Builder, meta: Place, c: list[Any]) -> syntax.Action:
+            operands = (self._text(x) if isinstance(x, Token) and x.type == "STRING" else x for x in c if x is not None)
+            return syntax.Action(
+                self._span(meta),
+                word,
+                tuple(syntax.Name(self._of(x), (str(x),)) if isinstance(x, Token) else x for x in operands),
+            )
+
+        return make
+
+    act_print, act_record, act_capture = _action("print"), _action("record"), _action("capture")
+    act_snapshot, act_tracing_off, act_stop = _action("snapshot"), _action("tracing off"), _action("stop")
+    act_signal, act_exec = _action("signal"), _action("exec")
+
+    def on_clause(self, meta: Place, c: list[Any]) -> syntax.On:
+        return syntax.On(self._span(meta), str(c[0]), tuple(c[1:]))
+
+    def list_meta(self, meta: Place, c: list[Token | None]) -> tuple[str, ...]:
+        return tuple(self._doc(t) if t.type == "STRING" else str(t) for t in c if t is not None)
+
+    def meta_item(self, meta: Place, c: list[Any]) -> syntax.MetaItem:
+        value = c[1]
+        if isinstance(value, Token):
+            match value.type:
+                case "STRING" | "DOC":
+                    value = self._doc(value)
+                case "INT":
+                    value = int(value[:18], 0)
+                case "BOOL":
+                    value = value == "true"
+                case _:
+                    value = str(value)
+        return syntax.MetaItem(self._span(meta), str(c[0]), value)
+
+    def meta_block(self, meta: Place, c: list[syntax.MetaItem]) -> syntax.Meta:
+        return syntax.Meta(self._span(meta), tuple(c))
+
+    def _requirement(kind: str) -> Any:  # type: ignore[misc]  # noqa: N805 - makes the methods of five kinds
+        return lambda self, meta, c: (kind, tuple(x.text if isinstance(x, syntax.Probe) else str(x) for x in c))
+
+    req_tool, req_kernel, req_feature = _requirement("ltrules"), _requirement("kernel"), _requirement("feature")
+    req_config, req_event = _requirement("config"), _requirement("event")
+
+    def requires_stmt(self, meta: Place, c: list[tuple[str, tuple[str, ...]]]) -> syntax.Requires:
+        return syntax.Requires(self._span(meta), *c[0])
+
+    # -------------------------------------------------------------------------------- items
+    def param_def(self, meta: Place, c: list[Any]) -> syntax.Param:
+        name, sort, default, low, high, doc = c
+        return syntax.Param(self._span(meta), str(name), self._of(name), str(sort), default, low, high, self._doc(doc))
+
+    def const_def(self, meta: Place, c: list[Any]) -> syntax.Const:
+        return syntax.Const(self._span(meta), str(c[0]), self._of(c[0]), c[1])
+
+    def macro_def(self, meta: Place, c: list[Any]) -> syntax.Macro:
+        return syntax.Macro(
+            self._span(meta), str(c[0]), self._of(c[0]), tuple(str(t) for t in c[1:-1] if t is not None), c[-1]
+        )
+
+    def import_stmt(self, meta: Place, c: list[Any]) -> syntax.Import:
+        return syntax.Import(self._span(meta), self._text(c[0]), c[1] and str(c[1]))
+
+    def line_rule(self, meta: Place, c: list[Any]) -> syntax.Rule:
+        span = self._span(meta)
+        name, clauses = c[0], c[1:]
+        named = span if name is None else self._of(name)
+        if name is None:
+            named = clauses[0].span
+        return syntax.Rule(span, name and str(name), named, "", "", tuple(clauses))
+
+    def block_rule(self, meta: Place, c: list[Any]) -> syntax.Rule:
+        name, title, doc = c[:3]
+        return syntax.Rule(
+            self._span(meta), str(name), self._of(name), self._doc(title), self._doc(doc), tuple(c[3:])
+        )
+
+    def named_arg(self, meta: Place, c: list[Any]) -> syntax.Argument:
+        return syntax.Argument(self._span(meta), str(c[0]), c[1])
+
+    def derived_rule(self, meta: Place, c: list[Any]) -> syntax.DerivedRule:
+        name, title, base = c[:3]
+        arguments = tuple(x for x in c[3:] if x is not None)
+        return syntax.DerivedRule(self._span(meta), str(name), self._of(name), self._doc(title), base, arguments)
+
+    def start(self, meta: Place, c: list[syntax.FileItem]) -> tuple[syntax.FileItem, ...]:
+        return tuple(c)
+
+    # -------------------------------------------------------------------------------- tests
+    def binding(self, meta: Place, c: list[Any]) -> syntax.Binding:
+        return syntax.Binding(self._span(meta), c[0], c[1])
+
+    def test_param(self, meta: Place, c: list[Any]) -> syntax.TestStep:
+        name = syntax.Name(self._of(c[0]), (str(c[0]),))
+        return syntax.TestStep(self._span(meta), "param", (syntax.Binding(self._span(meta), name, c[1]),))
+
+    def test_event(self, meta: Place, c: list[Any]) -> syntax.TestStep:
+        return syntax.TestStep(
+            self._span(meta), "at", _present(c[2:]), c[1], self.duration(meta, [c[0]]).value  # type: ignore[attr-defined]
+        )
+
+    def test_replay(self, meta: Place, c: list[Token]) -> syntax.TestStep:
+        return syntax.TestStep(self._span(meta), "replay", text=self._doc(c[0]))
+
+    def test_catalog(self, meta: Place, c: list[Token]) -> syntax.TestStep:
+        return syntax.TestStep(self._span(meta), "catalog", text=self._doc(c[0]))
+
+    def test_expect(self, meta: Place, c: list[Any]) -> syntax.TestStep:
+        count, kind, rule = c[:3]
+        return syntax.TestStep(
+            self._span(meta), "expect", _present(c[3:]), count=count and str(count), kind=str(kind), rule=rule
+        )
+
+    def test_block(self, meta: Place, c: list[Any]) -> syntax.TestBlock:
+        return syntax.TestBlock(self._span(meta), self._doc(c[0]), c[1], tuple(c[2:]))
+
+
+def _present(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(x for x in items if x is not None)
+
+
+def build(tree: Tree[Token], source: Source, offset: int = 0) -> Any:
+    """Return the syntax node of a tree; `offset` is where the parsed text begins in the source."""
+    return Builder(source, offset).transform(tree)
+
+

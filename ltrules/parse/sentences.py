@@ -1,0 +1,335 @@
+"""Syntax errors as sentences: what the parser tripped over, from the words before and after that place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+
+from ltrules.diagnostics import Diagnostic, Edit, Fix, closest, replace
+from ltrules.source import Source, Span
+
+CLAUSES = (
+    "in", "out", "cancel", "at", "step", "during", "when", "thresh", "timeout", "expire", "inflight", "duplicate",
+    "rate", "after", "sample", "hist", "stat", "message", "on", "param", "requires", "meta",
+)  # fmt: skip
+_MODIFIERS = ("key", "where", "capture", "as", "from", "within", "fork", "optional", "once", "then")
+_RESERVED = frozenset(
+    "in out step during cancel key where capture thresh timeout when rule const macro import requires test and or not "
+    "one has as else then within true false".split()
+)
+#: Words that people write for clauses and modifiers of ours.
+_MEANT = {
+    "threshold": "thresh", "timeouts": "timeout", "filter": "where", "if": "where", "group": "hist", "histogram": "hist",
+    "start": "in", "begin": "in", "enter": "in", "end": "out", "exit": "out", "stop": "out", "alert": "on alert",
+    "save": "capture", "print": "message", "label": "as", "limit": "thresh", "drop": "cancel",
+}  # fmt: skip
+_UNITS = {
+    "nsec": "ns", "usec": "us", "msec": "ms", "sec": "s", "secs": "s", "min": "m", "mins": "m", "hour": "h", "hours": "h",
+    "micros": "us", "millis": "ms", "seconds": "s", "second": "s", "minutes": "m",
+}  # fmt: skip
+_STATEMENTS = frozenset("for while print printf return let var delete else def function".split())
+_TOKEN = re.compile(
+    r'(?P<space>\s+|#[^\n]*)|(?P<doc>"""(?:[\s\S]*?""")?)|(?P<string>"(?:[^"\\\n]|\\.)*"?)|(?P<number>[0-9][\w.µ]*)'
+    r"|(?P<word>[A-Za-z_]\w*(?::[A-Za-z_]\w*)*)|(?P<sign>->|==|!=|<=|>=|=~|!~|<<|>>|&&|\|\||.)",
+    re.S,
+)
+_OPEN = {"(": ")", "[": "]", "{": "}"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+def tokens(text: str, start: int, end: int) -> list[_Token]:
+    """Return the tokens of a part of a text, without space and comments; it never fails."""
+    found = []
+    for match in _TOKEN.finditer(text, start, end):
+        if match.lastgroup != "space":
+            found.append(_Token(match.lastgroup or "sign", match.group(), match.start()))
+    return found
+
+
+def sentence(error: UnexpectedInput, source: Source, start: int, end: int) -> Diagnostic:
+    """Return the diagnostic of a syntax error in source.text[start:end]."""
+    return _Reader(source, start, end, _place(error, start, end), error).diagnostic()
+
+
+def _place(error: UnexpectedInput, start: int, end: int) -> int:
+    if isinstance(error, UnexpectedEOF) or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
+        return end
+    return start + (error.pos_in_stream or 0)
+
+
+class _Reader:
+    """Reads the neighbourhood of one error."""
+
+    def __init__(self, source: Source, start: int, end: int, place: int, error: UnexpectedInput) -> None:
+        self.source = source
+        self.error = error
+        every = tokens(source.text, start, end)
+        self.before = [t for t in every if t.end <= place]
+        self.after = [t for t in every if t.end > place]
+        self.every = every
+        self.at_end = place >= end or not self.after
+
+    def diagnostic(self) -> Diagnostic:
+        for attempt in (
+            self._unclosed, self._arrow, self._assignment, self._membership, self._unit, self._bare_list, self._statement,
+            self._clause_name, self._reserved,
+        ):  # fmt: skip
+            found = attempt()
+            if found is not None:
+                return found
+        return self._other()
+
+    # ------------------------------------------------------------------------ small helpers
+    def _span(self, token: _Token, to: _Token | None = None) -> Span:
+        return Span(self.source, token.start, (to or token).end)
+
+    def _make(self, code: str, name: str, message: str, span: Span, label: str = "", **more: tuple[object, ...]) -> Diagnostic:
+        return Diagnostic(code, name, message, span, label, **more)  # type: ignore[arg-type]
+
+    def _previous(self, back: int = 1) -> _Token | None:
+        return self.before[-back] if len(self.before) >= back else None
+
+    def _clause(self) -> str:
+        """Return the last word before the error that begins a clause or a modifier."""
+        for token in reversed(self.before):
+            if token.kind == "word" and token.text in (*CLAUSES, *_MODIFIERS):
+                return token.text
+        return ""
+
+    # -------------------------------------------------------------------------- the slips
+    def _unclosed(self) -> Diagnostic | None:
+        for token in self.every:
+            whole = {"doc": len(token.text) >= 6, "string": len(token.text) >= 2 and token.text.endswith('"')}
+            if not whole.get(token.kind, True):
+                what = "doc string" if token.kind == "doc" else "string"
+                span = Span(self.source, token.start, token.start + (3 if token.kind == "doc" else 1))
+                return self._make("LT109", "unclosed", f"this {what} is not closed", span, "it begins here")
+        if not self.at_end:
+            return None
+        stack: list[_Token] = []
+        for token in self.every:
+            if token.text in _OPEN:
+                stack.append(token)
+            elif stack and token.text == _OPEN[stack[-1].text]:
+                stack.pop()
+        if not stack:
+            return None
+        opened = stack[-1]
+        line = self.source.position(opened.start)[0]
+        return self._make(
+            "LT109", "unclosed", f"`{opened.text}` opened at line {line} is not closed", self._span(opened), "opened here"
+        )
+
+    def _arrow(self) -> Diagnostic | None:
+        for token in self.after[:1] + self.before[-1:]:
+            if token.text == "->":
+                return self._make(
+                    "LT106", "arrow", "pointers are followed with `.`", self._span(token), fixes=(replace(self._span(token), "."),)
+                )
+        return None
+
+    def _assignment(self) -> Diagnostic | None:
+        if self.at_end or self.after[0].text != "=" or self._clause() not in ("where", "when"):
+            return None
+        span = self._span(self.after[0])
+        return self._make(
+            "LT107", "assignment-in-where", "`=` gives a name; compare with `==`", span, fixes=(replace(span, "=="),)
+        )
+
+    def _membership(self) -> Diagnostic | None:
+        here = self.after[0] if self.after else None
+        previous = self._previous()
+        if here is None or previous is None:
+            return None
+        if here.text != "in":
+            # In a block, `in` begins a clause: the error comes at the list after it.
+            if previous.text != "in" or here.text not in ("(", "["):
+                return None
+            here = previous
+        if self._clause_before(here) not in ("where", "when"):
+            return None
+        span = self._span(here)
+        return self._make(
+            "LT105",
+            "in-as-operator",
+            "`in` opens a rule; it does not test membership",
+            span,
+            "reads as the start of another rule",
+            helps=("write `one of [...]`",),
+            fixes=self._list_fix(here),
+        )
+
+    def _clause_before(self, token: _Token) -> str:
+        for other in reversed([t for t in self.every if t.end <= token.start]):
+            if other.kind == "word" and other.text in (*CLAUSES, *_MODIFIERS):
+                return other.text
+        return ""
+
+    def _list_fix(self, word: _Token) -> tuple[Fix, ...]:
+        rest = [t for t in self.every if t.start >= word.end]
+        if not rest or rest[0].text not in "([{":
+            return ()
+        close = _OPEN[rest[0].text]
+        for token in rest:
+            if token.text == close:
+                inner = self.source.text[rest[0].end : token.start]
+                return (replace(self._span(word, token), f"one of [{inner}]"),)
+        return ()
+
+    def _unit(self) -> Diagnostic | None:
+        here, previous = (self.after[0] if self.after else None), self._previous()
+        if here and previous and here.kind == "word" and re.fullmatch(r"[0-9][0-9_.]*", previous.text):
+            unit = _unit(here.text)
+            if unit:
+                span = self._span(previous, here)
+                return self._make(
+                    "LT103", "duration-unit", f"`{span.text}` is two words", span, "number and unit are written together",
+                    fixes=(replace(span, previous.text + unit),),
+                )  # fmt: skip
+        if here and (match := re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([A-Za-zµ]+)", here.text)):
+            unit = _unit(match[2])
+            span = Span(self.source, here.start + len(match[1]), here.end)
+            fixes = (replace(span, unit),) if unit else ()
+            return self._make(
+                "LT103", "duration-unit", f"`{match[2]}` is not a unit", span, "units are ns us ms s m h, and B KiB MiB GiB",
+                fixes=fixes,
+            )  # fmt: skip
+        if here and re.fullmatch(r"[0-9][0-9_]*\.[0-9]+", here.text):
+            return self._make(
+                "LT103", "duration-unit", f"`{here.text}` needs a unit", self._span(here), "only durations have fractions"
+            )
+        return None
+
+    def _bare_list(self) -> Diagnostic | None:
+        """`key dev, sector`: the comma ended the clause, and a name stands where a clause should begin."""
+        lists = [found for i, t in enumerate(self.every) if t.text == "key" and (found := self._names_after(i)) is not None]
+        here = self.after[0].start if self.after else -1
+        hit = [x for x in lists if x[0].start <= here <= x[1].start]
+        if not hit:
+            return None
+        spans = [self._span(*x) for x in lists]
+        fix = Fix("Add parentheses", tuple(Edit(s, f"({s.text})") for s in spans))
+        first = self._span(*hit[0])
+        return self._make(
+            "LT102",
+            "bare-key-list",
+            "a compound key needs parentheses",
+            first,
+            "several key fields, written as a bare list",
+            related=tuple((s, "here as well") for s in spans if s != first),
+            notes=("a comma outside parentheses ends a clause, so what follows it was read as the next clause",),
+            fixes=(fix,),
+        )
+
+    def _names_after(self, index: int) -> tuple[_Token, _Token] | None:
+        """Return the first and last token of `a, b.c, d` after the token at `index`; None if there is no comma in it."""
+        at, last, commas = index + 1, None, 0
+        while at < len(self.every) and self.every[at].kind == "word" and self.every[at].text not in (*CLAUSES, *_MODIFIERS):
+            while at + 2 < len(self.every) and self.every[at + 1].text == ".":
+                at += 2
+            last = at
+            if at + 1 >= len(self.every) or self.every[at + 1].text != ",":
+                break
+            if at + 2 < len(self.every) and self._begins_clause(at + 2):
+                break
+            commas += 1
+            at += 2
+        if last is None or not commas or last <= index + 1:
+            return None
+        return self.every[index + 1], self.every[last]
+
+    def _begins_clause(self, index: int) -> bool:
+        text = self.every[index].text
+        return text in (*CLAUSES, *_MODIFIERS) or text in _MEANT or closest(text, ("thresh", "timeout")) is not None
+
+    def _statement(self) -> Diagnostic | None:
+        if self.at_end:
+            return None
+        here, previous = self.after[0], self._previous()
+        if here.text in _STATEMENTS or (previous is not None and previous.text in _STATEMENTS) or here.text in ("$", "@"):
+            token = here if previous is None or previous.text not in _STATEMENTS else previous
+            return self._make(
+                "LT108", "statement", "rules hold clauses, not code", self._span(token), "not part of the language",
+                helps=("`ltrules check --help` names the language reference; a rule is `in …`, `out …` and limits",),
+            )  # fmt: skip
+        return None
+
+    def _clause_name(self) -> Diagnostic | None:
+        for token in self.after[:1] + self.before[-1:]:
+            if token.kind != "word" or token.text in (*CLAUSES, *_MODIFIERS):
+                continue
+            meant = _MEANT.get(token.text) or closest(token.text, (*CLAUSES, *_MODIFIERS, "rule", "const", "import"))
+            if meant is None and token is self.before[-1:][0:1]:
+                continue
+            if meant is not None and token.text != meant:
+                span = self._span(token)
+                return self._make(
+                    "LT104", "clause-name", f"there is no clause `{token.text}`", span, f"did you mean `{meant}`?",
+                    fixes=(replace(span, meant),),
+                )  # fmt: skip
+        return None
+
+    def _reserved(self) -> Diagnostic | None:
+        here, previous = (self.after[0] if self.after else None), self._previous()
+        if here is None or previous is None or here.text not in _RESERVED:
+            return None
+        if previous.text not in ("key", "where", "capture", "when", "(", ",", "and", "or", "not", "==", "!=", "<", ">", "by"):
+            return None
+        if previous.text == "," and not any(t.text == "(" for t in self.before):
+            return None
+        span = self._span(here)
+        return self._make(
+            "LT110", "reserved-word", f"`{here.text}` is a word of the language", span,
+            f"a field of this name is written `ev.{here.text}`", fixes=(replace(span, f"ev.{here.text}"),),
+        )  # fmt: skip
+
+    def _other(self) -> Diagnostic:
+        expected = self._expected()
+        label = f"expected {expected}" if expected else ""
+        if self.at_end:
+            last = self.every[-1] if self.every else _Token("sign", "", 0)
+            span = Span(self.source, last.end, last.end)
+            return self._make("LT101", "syntax", "the text ends too early", span, label or "something is missing here")
+        here = self.after[0]
+        shown = here.text if len(here.text) <= 20 else here.text[:17] + "..."
+        if not shown.isprintable():
+            shown = ascii(shown)[1:-1]
+        return self._make("LT101", "syntax", f"unexpected `{shown}`", self._span(here), label)
+
+    def _expected(self) -> str:
+        """Return in a few words what could have stood here."""
+        names: set[str] = set()
+        if isinstance(self.error, UnexpectedToken):
+            names = set(self.error.accepts or self.error.expected or ())
+        elif isinstance(self.error, UnexpectedCharacters):
+            names = set(self.error.allowed or ())
+        if {"PROBE"} & names:
+            return "an event"
+        if {"LPAR", "INT"} <= names:
+            return "a value"
+        if {"THRESH", "OUT"} & names:
+            return "a clause"
+        if {"RULE", "CONST"} & names:
+            return "a rule"
+        words = {"NAME": "a name", "STRING": "a string", "LBRACE": "`{`", "RBRACE": "`}`", "RPAR": "`)`", "RSQB": "`]`"}
+        words |= {"_EQ": "`=`", "COMMA": "`,`", "TYPE": "a type", "COLON": "`:`", "DURATION": "a duration"}
+        return " or ".join(words[n] for n in sorted(names) if n in words) if len(names) <= 4 else ""
+
+
+def _unit(text: str) -> str | None:
+    for known in ("ns", "us", "µs", "ms", "s", "m", "h", "KiB", "MiB", "GiB"):
+        if text.lower() == known.lower():
+            return known
+    return _UNITS.get(text.lower())
