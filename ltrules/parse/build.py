@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from textwrap import dedent
 from typing import Any
 
@@ -103,6 +104,9 @@ class Builder(Transformer[Token, Any]):
 
     def neg(self, meta: Place, c: list[Any]) -> syntax.Expr:
         return syntax.Unary(self._span(meta), str(c[0]), c[1])
+
+    def paren(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
+        return replace(c[0], span=self._span(meta))
 
     def invert(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
         return syntax.Unary(self._span(meta), "~", c[0])

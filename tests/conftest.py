@@ -1,0 +1,29 @@
+"""The marker `kernel`: such tests are skipped, with the reason, where they cannot run; never where they were asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def kernel_lack() -> str:
+    """Return why nothing can be attached here, "" if it can."""
+    if os.geteuid() != 0:
+        return "not root"
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        return "this kernel has no BTF"
+    return ""
+
+
+def kernel_tests_demanded() -> bool:
+    return os.environ.get("LTRULES_KERNEL_TESTS") == "1" or os.environ.get("CI") == "true"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    lack = kernel_lack() if item.get_closest_marker("kernel") else ""
+    if lack and kernel_tests_demanded():
+        pytest.fail(f"kernel tests were asked for, but: {lack}", pytrace=False)
+    if lack:
+        pytest.skip(f"{lack} (LTRULES_KERNEL_TESTS=1 makes this a failure)")
