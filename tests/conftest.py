@@ -1,4 +1,4 @@
-"""The marker `kernel`: such tests are skipped, with the reason, where they cannot run; never where they were asked for."""
+"""The marker `kernel`: such tests are skipped, with a reason, where they cannot run, and fail there if demanded."""
 
 from __future__ import annotations
 

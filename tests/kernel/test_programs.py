@@ -415,7 +415,7 @@ def test_without_privilege_the_sentence_says_what_works(compiled: Callable[[str]
         finally:
             os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as pipe:
+    with os.fdopen(reading, "rb") as pipe:
         said = pipe.read().decode()
     os.waitpid(child, 0)
 
