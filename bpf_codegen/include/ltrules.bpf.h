@@ -26,7 +26,6 @@ typedef _Bool bool;
 /* Numbers of include/uapi/linux/bpf.h. */
 enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6, BPF_MAP_TYPE_RINGBUF = 27 };
 enum { BPF_NOEXIST = 1 };
-enum { BPF_RB_NO_WAKEUP = 1 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
@@ -190,6 +189,18 @@ static __always_inline bool strings_equal(const void *a, u32 a_words, const void
 		if ((i < a_words ? x[i] : 0) != (i < b_words ? y[i] : 0))
 			return false;
 	return true;
+}
+
+/*
+ * Make the verifier forget which slot was chosen: it would walk through all that follows once for each of them. `unknown` is
+ * any number that it does not know.
+ */
+static __always_inline u32 forget(u32 value, u64 unknown)
+{
+	u64 hidden = value;
+
+	asm volatile("%0 += %1\n\t%0 -= %1" : "+r"(hidden) : "r"(unknown));
+	return hidden;
 }
 
 /* One reading of the clock for all handlers of an event, and none if no handler needs it. */
