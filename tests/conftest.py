@@ -1,4 +1,4 @@
-"""The marker `kernel`: such tests are skipped, with a reason, where they cannot run, and fail there if demanded."""
+"""The marker `kernel`: such tests are skipped, with a reason, where they cannot run, and fail there if demanded; golden files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+
+from golden import Golden
 
 
 def kernel_lack() -> str:
@@ -27,3 +29,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"kernel tests were asked for, but: {lack}", pytrace=False)
     if lack:
         pytest.skip(f"{lack} (LTRULES_KERNEL_TESTS=1 makes this a failure)")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files of tests/cases")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(update=request.config.getoption("--update-golden"))

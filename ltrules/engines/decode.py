@@ -168,9 +168,7 @@ class RecordDecoder:
     def _message(self) -> str:
         if self.rule.message is None:
             return ""
-        pieces = (
-            p if isinstance(p, str) else show_expr(evaluate(p, self._values), p) for p in self.rule.message
-        )
+        pieces = (p if isinstance(p, str) else show_expr(evaluate(p, self._values), p) for p in self.rule.message)
         return "".join(pieces)
 
 
@@ -254,4 +252,3 @@ def _group_value(value: int | bytes, expr: model.Expr, outcomes: Sequence[str]) 
 def unit_of(expr: model.Expr) -> str:
     """Return the unit of a counted expression: "duration", "size" or "int"."""
     return expr.type.kind.value
-

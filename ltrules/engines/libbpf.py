@@ -205,9 +205,7 @@ class LibbpfSession:
         size = slot * plan.WAYS
         table = memoryview(self._programs.values(f"{planned.name}_table"))
         states = struct.Struct(f"={plan.WAYS}Q")
-        return sum(
-            1 for start in range(0, len(table), size) for state in states.unpack_from(table, start) if state > 1
-        )
+        return sum(1 for start in range(0, len(table), size) for state in states.unpack_from(table, start) if state > 1)
 
     def _names(
         self, planned: plan.Rule, group: plan.Group, by: tuple[model.Expr, ...], rule: model.Rule

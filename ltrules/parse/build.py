@@ -15,7 +15,6 @@ from ltrules.source import Source, Span
 from ltrules.template import unescape
 
 
-
 @v_args(meta=True)
 class Builder(Transformer[Token, Any]):
     """Makes the nodes of one source; `offset` is added to every position, `end` bounds a node without a place."""
@@ -310,9 +309,7 @@ class Builder(Transformer[Token, Any]):
 
     def block_rule(self, meta: Place, c: list[Any]) -> syntax.Rule:
         name, title, doc = c[:3]
-        return syntax.Rule(
-            self._span(meta), str(name), self._of(name), self._doc(title), self._doc(doc), tuple(c[3:])
-        )
+        return syntax.Rule(self._span(meta), str(name), self._of(name), self._doc(title), self._doc(doc), tuple(c[3:]))
 
     def named_arg(self, meta: Place, c: list[Any]) -> syntax.Argument:
         return syntax.Argument(self._span(meta), str(c[0]), c[1])
@@ -335,7 +332,11 @@ class Builder(Transformer[Token, Any]):
 
     def test_event(self, meta: Place, c: list[Any]) -> syntax.TestStep:
         return syntax.TestStep(
-            self._span(meta), "at", _present(c[2:]), c[1], self.duration(meta, [c[0]]).value  # type: ignore[attr-defined]
+            self._span(meta),
+            "at",
+            _present(c[2:]),
+            c[1],
+            self.duration(meta, [c[0]]).value,  # type: ignore[attr-defined]
         )
 
     def test_replay(self, meta: Place, c: list[Token]) -> syntax.TestStep:
@@ -361,5 +362,3 @@ def _present(items: Iterable[Any]) -> tuple[Any, ...]:
 def build(tree: Tree[Token], source: Source, offset: int = 0) -> Any:
     """Return the syntax node of a tree; `offset` is where the parsed text begins in the source."""
     return Builder(source, offset).transform(tree)
-
-

@@ -23,7 +23,9 @@ def clause(at: Origin, tree: Branch) -> syntax.Clause:
         case "thresh_clause", [limit]:
             return syntax.Thresh(span, expression(at, limit), _last_word(at, tree) == "ratchet")
         case "timeout_clause", [limit, mode, slack]:
-            return syntax.Timeout(span, expression(at, limit), _optional(mode), expression(at, slack) if slack else None)
+            return syntax.Timeout(
+                span, expression(at, limit), _optional(mode), expression(at, slack) if slack else None
+            )
         case "expire_clause", [limit]:
             return syntax.Expire(span, expression(at, limit))
         case "inflight_clause", [room, mode]:
@@ -154,7 +156,9 @@ def _meta_item(at: Origin, tree: Branch) -> syntax.MetaItem:
 
 def _meta_value(at: Origin, value: Child) -> str | int | bool | tuple[str, ...]:
     if isinstance(value, Tree):
-        return tuple(text(at, v).value if v.type == "STRING" else str(v) for v in present(value) if isinstance(v, Token))
+        return tuple(
+            text(at, v).value if v.type == "STRING" else str(v) for v in present(value) if isinstance(v, Token)
+        )
     match value.type:
         case "STRING":
             return text(at, value).value

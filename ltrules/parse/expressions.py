@@ -52,7 +52,9 @@ def refuse_depth(at: Origin, tree: Branch) -> None:
         depth += len(node.children) if node.data in _CHAINS else 1
         if depth > DEEPEST:
             raise Mistake(
-                Diagnostic("LT101", "syntax", "this is nested too deeply to read", at.span(node), f"over {DEEPEST} levels")
+                Diagnostic(
+                    "LT101", "syntax", "this is nested too deeply to read", at.span(node), f"over {DEEPEST} levels"
+                )
             )
         waiting.extend((child, depth) for child in node.children if isinstance(child, Tree))
 

@@ -95,7 +95,9 @@ class _Reader:
     def _span(self, token: _Token, to: _Token | None = None) -> Span:
         return Span(self.source, token.start, (to or token).end)
 
-    def _make(self, code: str, name: str, message: str, span: Span, label: str = "", **more: tuple[object, ...]) -> Diagnostic:
+    def _make(
+        self, code: str, name: str, message: str, span: Span, label: str = "", **more: tuple[object, ...]
+    ) -> Diagnostic:
         return Diagnostic(code, name, message, span, label, **more)  # type: ignore[arg-type]
 
     def _previous(self, back: int = 1) -> _Token | None:
@@ -129,14 +131,22 @@ class _Reader:
         opened = stack[-1]
         line = self.source.position(opened.start)[0]
         return self._make(
-            "LT109", "unclosed", f"`{opened.text}` opened at line {line} is not closed", self._span(opened), "opened here"
+            "LT109",
+            "unclosed",
+            f"`{opened.text}` opened at line {line} is not closed",
+            self._span(opened),
+            "opened here",
         )
 
     def _arrow(self) -> Diagnostic | None:
         for token in self.after[:1] + self.before[-1:]:
             if token.text == "->":
                 return self._make(
-                    "LT106", "arrow", "pointers are followed with `.`", self._span(token), fixes=(replace(self._span(token), "."),)
+                    "LT106",
+                    "arrow",
+                    "pointers are followed with `.`",
+                    self._span(token),
+                    fixes=(replace(self._span(token), "."),),
                 )
         return None
 
@@ -208,13 +218,19 @@ class _Reader:
             )  # fmt: skip
         if here and re.fullmatch(r"[0-9][0-9_]*\.[0-9]+", here.text):
             return self._make(
-                "LT103", "duration-unit", f"`{here.text}` needs a unit", self._span(here), "only durations have fractions"
+                "LT103",
+                "duration-unit",
+                f"`{here.text}` needs a unit",
+                self._span(here),
+                "only durations have fractions",
             )
         return None
 
     def _bare_list(self) -> Diagnostic | None:
         """`key dev, sector`: the comma ended the clause, and a name stands where a clause should begin."""
-        lists = [found for i, t in enumerate(self.every) if t.text == "key" and (found := self._names_after(i)) is not None]
+        lists = [
+            found for i, t in enumerate(self.every) if t.text == "key" and (found := self._names_after(i)) is not None
+        ]
         here = self.after[0].start if self.after else -1
         hit = [x for x in lists if x[0].start <= here <= x[1].start]
         if not hit:
@@ -236,7 +252,11 @@ class _Reader:
     def _names_after(self, index: int) -> tuple[_Token, _Token] | None:
         """Return the first and last token of `a, b.c, d` after the token at `index`; None if there is no comma in it."""
         at, last, commas = index + 1, None, 0
-        while at < len(self.every) and self.every[at].kind == "word" and self.every[at].text not in (*CLAUSES, *_MODIFIERS):
+        while (
+            at < len(self.every)
+            and self.every[at].kind == "word"
+            and self.every[at].text not in (*CLAUSES, *_MODIFIERS)
+        ):
             while at + 2 < len(self.every) and self.every[at + 1].text == ".":
                 at += 2
             last = at
@@ -258,7 +278,11 @@ class _Reader:
         if self.at_end:
             return None
         here, previous = self.after[0], self._previous()
-        if here.text in _STATEMENTS or (previous is not None and previous.text in _STATEMENTS) or here.text in ("$", "@"):
+        if (
+            here.text in _STATEMENTS
+            or (previous is not None and previous.text in _STATEMENTS)
+            or here.text in ("$", "@")
+        ):
             token = here if previous is None or previous.text not in _STATEMENTS else previous
             return self._make(
                 "LT108", "statement", "rules hold clauses, not code", self._span(token), "not part of the language",
@@ -285,7 +309,22 @@ class _Reader:
         here, previous = (self.after[0] if self.after else None), self._previous()
         if here is None or previous is None or here.text not in _RESERVED:
             return None
-        if previous.text not in ("key", "where", "capture", "when", "(", ",", "and", "or", "not", "==", "!=", "<", ">", "by"):
+        if previous.text not in (
+            "key",
+            "where",
+            "capture",
+            "when",
+            "(",
+            ",",
+            "and",
+            "or",
+            "not",
+            "==",
+            "!=",
+            "<",
+            ">",
+            "by",
+        ):
             return None
         if previous.text == "," and not any(t.text == "(" for t in self.before):
             return None

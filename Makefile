@@ -1,0 +1,38 @@
+# Each target installs what it needs first; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-run run test check bench golden clean
+
+PYTHON := .venv/bin/python
+RULES ?= rules/sched.lt
+ARGS ?=
+PYTEST_ARGS ?=
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## make .venv and install what is missing, the tools for tests and checks too
+	@tools/setup.sh dev
+
+setup-run:
+	@tools/setup.sh run
+
+run: setup-run ## run rules: make run RULES=rules/sched.lt ARGS='--duration 5s'
+	@exec .venv/bin/ltrules run $(RULES) $(ARGS)
+
+test: setup ## run all tests; those that attach to the kernel need root
+	@exec $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: setup ## lint, format and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+bench: setup ## measure cost and start-up beside bpftrace
+	@exec $(PYTHON) -m benchmarks $(ARGS)
+
+golden: setup ## rewrite the golden files, to be read in the diff
+	@exec $(PYTHON) -m pytest --update-golden tests/test_golden.py
+
+clean: ## remove .venv and everything else that was made here
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""`python -m ltrules`."""
+
+from ltrules.cli import main
+
+main()

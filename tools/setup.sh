@@ -1,0 +1,80 @@
+#!/bin/sh
+# Make .venv and install what is missing. Usage: tools/setup.sh run|dev
+#   run: what `ltrules run` needs; dev: also what the tests and checks need.
+# Nothing is done twice: a stamp in .venv says for which pyproject.toml and directory it was made.
+set -eu
+cd "$(dirname "$0")/.."
+
+level=${1:-dev}
+python=/usr/bin/python3
+venv_python=.venv/bin/python
+stamp=.venv/.ready-$level
+
+say() {
+    echo "setup: $*" >&2
+}
+
+has_clang() {
+    command -v clang >/dev/null || ls /usr/bin/clang-[0-9]* >/dev/null 2>&1
+}
+
+# The Debian packages that are missing, found by what they are for, so that it works on other distributions too.
+missing_packages() {
+    [ -x "$venv_python" ] || "$python" -c 'import ensurepip' 2>/dev/null || echo python3-venv
+    has_clang || echo clang
+    # Without Python nothing can be tried, and the library is small.
+    "$python" -c 'import ctypes; ctypes.CDLL("libbpf.so.1")' 2>/dev/null || echo libbpf1
+    if [ "$level" = dev ]; then
+        command -v stress-ng >/dev/null || echo stress-ng
+        command -v fio >/dev/null || echo fio
+        { command -v chrt && command -v taskset; } >/dev/null || echo util-linux
+    fi
+}
+
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" 2>&1
+}
+
+# Install Debian packages; on failure print what apt said, such as that dpkg was interrupted.
+install_packages() {
+    say "installing $*"
+    if output=$(apt update) && output=$(apt install -y --no-install-recommends "$@"); then
+        return 0
+    fi
+    printf '%s\n' "$output" | tail -n 20 >&2
+    return 1
+}
+
+missing=$(missing_packages | tr '\n' ' ')
+missing=${missing% }
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086  # a list of words
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || ! install_packages $missing; then
+        say "cannot install these Debian packages, or what they are called elsewhere: $missing"
+        say "install them as root, on Debian: apt-get install $missing"
+        case " $missing " in
+        *" python3-venv "*) exit 1 ;;
+        *) say "going on without them" ;;
+        esac
+    fi
+fi
+
+wanted="$(pwd) $("$python" -V) $(sha256sum <pyproject.toml)"
+if [ -x "$venv_python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    exit 0
+fi
+
+if ! "$venv_python" -m pip --version >/dev/null 2>&1; then
+    say "making .venv"
+    "$python" -m venv --clear --system-site-packages .venv
+fi
+target=.
+[ "$level" = run ] || target='.[dev]'
+say "installing Python packages (the first time this takes a while)"
+if ! "$venv_python" -m pip install -qq --disable-pip-version-check --editable "$target"; then
+    say "pip could not install what pyproject.toml asks for: is a package index reachable?"
+    exit 1
+fi
+for done in run "$level"; do # who has the tools has what running needs
+    printf '%s\n' "$wanted" >".venv/.ready-$done"
+done
