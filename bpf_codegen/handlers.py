@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bpf_codegen import measures
 from bpf_codegen.expressions import Writer, walk
-from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Program, Role, Rule, Stored
+from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Outcome, Program, Role, Rule, Stored
 from bpf_codegen.table import c_member
 
 #: Expressions of a rule's own clauses read no event: they are written for a program without one.
@@ -97,7 +97,7 @@ def _settle(rule: Rule, index: int) -> str:
     too_old = []
     if rule.timeout:
         limit = writer.integer(rule.timeout)
-        lines = [f"s64 timeout = {limit};", ""]
+        lines = [f"struct {name}_key key = set->key[way];", f"s64 timeout = {limit};", ""]
         clear = ["__builtin_memset(&record->out, 0, sizeof(record->out));"] if rule.closing else []
         report = _report(rule, index, "KIND_TIMEOUT", "age", "timeout", "flags", clear)
         lines += ["if (!(state & REPORTED) && (s64)age > timeout) {", *("\t" + line for line in report), "}"]
@@ -116,7 +116,6 @@ static __noinline u32 {name}_settle(struct {name}_set *set, u32 way, u64 state, 
 
 	if (!counters || way >= {WAYS})
 		return 0;
-	struct {name}_key key = set->key[way];
 {indent(lines)}	return {verdict};
 }}
 
@@ -411,12 +410,13 @@ def _judge(rule: Rule, handler: Handler, program: Program, writer: Writer) -> li
     clauses += [value for group in rule.groups for value in group.values]
     nodes = [node for clause in clauses for node in walk(clause)]
     needed = any(isinstance(n, Stored) and n.where == "out" for n in nodes)
-    outcome = ["u32 outcome = %d;" % handler.outcome]
     target = "out" if needed else "record->out"
     fill = []
     for member, expr in zip(rule.closing, handler.saves, strict=True):
         fill += writer.copy(f"{target}.{member.name}", member, expr)
-    lines = list(outcome)
+    lines = []
+    if rule.thresh is not None or any(isinstance(n, Outcome) for n in nodes):
+        lines.append(f"u32 outcome = {handler.outcome};")
     if needed:
         lines += [f"struct {rule.name}_out out;", *fill]
     judged = measures.update(rule, program)

@@ -1,4 +1,7 @@
-"""The marker `kernel`: such tests are skipped, with a reason, where they cannot run, and fail there if demanded; golden files."""
+"""The marker `kernel`: such tests are skipped, with a reason, where they cannot run, and fail there if demanded.
+
+Also the option `--update-golden`.
+"""
 
 from __future__ import annotations
 

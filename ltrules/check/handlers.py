@@ -52,6 +52,8 @@ class Events:
     closed: tuple[model.Value, ...] = ()
     outcomes: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    #: A clause had a mistake: what it captures is not known.
+    failed: bool = False
 
 
 class EventChecker:
@@ -67,51 +69,42 @@ class EventChecker:
         self._in_key: syntax.Key | None = None
 
     def check(self) -> Events:
-        """Return the handlers and values of the rule. Raises Mistake when no sense can be made of them."""
+        """Return the handlers and values of the rule, as far as they have no mistakes. Raises Mistake."""
         clauses = self.clauses
         every = [c for role in ("in", "at", "out", "cancel") for c in clauses.roles(role)]
         column = self.finder.choose_column(every)
         self._labels(every)
-        failed = False
-
-        def drafts(role: str) -> list[Draft]:
-            nonlocal failed
-            made = []
-            for clause in clauses.roles(role):
-                try:
-                    made += self._clause(clause, column)
-                except Mistake:
-                    failed = True
-            return made
-
-        opening = drafts("in")
-        if failed:
-            raise Mistake
+        opening = self._drafts("in", column)
         self.found.opened = self._values(opening)
-        ends = drafts("at")
-        if opening:
-            self.found.key = self._key_values(opening)
-        elif ends:
-            self.found.key = self._key_values(ends)
-        ends += drafts("out")
-        if failed:
-            raise Mistake
+        ends = self._drafts("at", column)
+        self.found.key = self._key_values(opening or ends)
+        ends += self._drafts("out", column)
         self.found.closed = self._values(ends)
-        cancels = drafts("cancel")
-        if failed:
-            raise Mistake
-        if clauses.roles("in") and not opening:
-            clause = clauses.roles("in")[0]
-            raise self.problems.note("LT201", "none of the events of `in` exists here", clause.events.span)
-        if not ends:
-            role = "out" if clauses.roles("out") else "at"
-            clause = clauses.roles(role)[0]
-            raise self.problems.note("LT201", f"none of the events of `{role}` exists here", clause.events.span)
+        cancels = self._drafts("cancel", column)
+        if self.found.failed:
+            return self.found
+        self._refuse_absent("in", opening)
+        self._refuse_absent("out" if clauses.roles("out") else "at", ends)
         match_keys([[(p.expr, p.span) for p in d.key] for d in [*opening, *ends, *cancels]], self.problems)
         order = list(model.Role)
         every_draft = sorted([*ends, *cancels, *opening], key=lambda d: order.index(d.role))
         self.found.handlers = tuple(self._finish(draft) for draft in every_draft)
         return self.found
+
+    def _drafts(self, role: str, column: int | None) -> list[Draft]:
+        """Return the drafts of all clauses of a role; one with a mistake leaves the rule failed, and the others checked."""
+        made = []
+        for clause in self.clauses.roles(role):
+            try:
+                made += self._clause(clause, column)
+            except Mistake:
+                self.found.failed = True
+        return made
+
+    def _refuse_absent(self, role: str, drafts: list[Draft]) -> None:
+        clauses = self.clauses.roles(role)
+        if clauses and not drafts:
+            raise self.problems.note("LT201", f"none of the events of `{role}` exists here", clauses[0].events.span)
 
     def _labels(self, clauses: list[syntax.EventClause]) -> None:
         labels: dict[str, str] = {}
@@ -137,7 +130,7 @@ class EventChecker:
     def _draft(self, clause: syntax.EventClause, event: Event) -> Draft:
         finds = clause.role in ("out", "cancel")
         known = self.found
-        place = dataclasses.replace(self.base, event=event, event_span=clause.events.span, labels=known.labels)
+        place = dataclasses.replace(self.base, event=event, labels=known.labels, broken=known.failed)
         matched = place
         if finds:
             matched = dataclasses.replace(place, key=known.key, opened=known.opened, measured=frozenset({"latency"}))
@@ -175,7 +168,8 @@ class EventChecker:
                 return []
             # Without a key of its own, a clause reads that of `in` by the same words.
             written = self._in_key
-            assert written is not None
+            if written is None:
+                raise Mistake
         parts = []
         for item in written.items:
             expr = self.typer.expr(item.expr, place)
@@ -185,6 +179,8 @@ class EventChecker:
         return parts
 
     def _key_values(self, drafts: list[Draft]) -> tuple[model.Value, ...]:
+        if not drafts:
+            return ()
         first = drafts[0].key
         names: dict[str, Span] = {}
         for part in first:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ltrules import model, syntax
 from ltrules.catalog.events import Event, Field, Shape
-from ltrules.check.problems import Problems
+from ltrules.check.problems import Mistake, Problems
 from ltrules.check.scope import Place
 from ltrules.diagnostics import Edit, Fix, Severity
 from ltrules.source import Span
@@ -246,6 +246,8 @@ class Names:
 
     def _captured(self, node: syntax.Name, place: Place) -> model.Expr:
         head, rest = node.path[0], node.path[1:]
+        if place.broken:
+            raise Mistake
         where = "key" if head == "key" else place.labels.get(head, "out" if head == "at" else head)
         values = {"key": place.key, "in": place.opened, "out": place.closed}[where]
         if values is None:

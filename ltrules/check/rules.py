@@ -46,6 +46,7 @@ class RuleChecker:
             opened=events.opened,
             closed=events.closed,
             labels=events.labels,
+            broken=events.failed,
             measured=frozenset({"latency", "outcome"}),
         )
         checked = self._assemble(rule, name, clauses, base, after, events)

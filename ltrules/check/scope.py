@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from ltrules import model, syntax
 from ltrules.catalog.events import Event
-from ltrules.source import Span
 
 
 @dataclass(slots=True)
@@ -42,7 +41,6 @@ class Place:
     what: str
     params: Mapping[str, model.Param] = field(default_factory=dict)
     event: Event | None = None
-    event_span: Span | None = None
     key: tuple[model.Value, ...] | None = None
     opened: tuple[model.Value, ...] | None = None
     closed: tuple[model.Value, ...] | None = None
@@ -51,6 +49,8 @@ class Place:
     user: bool = False
     bound: Mapping[str, model.Expr] = field(default_factory=dict)
     depth: int = 0
+    #: An event clause of the rule had a mistake, so that nothing can be said about what was captured.
+    broken: bool = False
 
     def inside_macro(self, scope: Scope, bound: Mapping[str, model.Expr]) -> Place:
         """Return the place of a macro's body: its own file, its arguments, and nothing of the caller."""

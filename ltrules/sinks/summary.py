@@ -21,9 +21,9 @@ def summary_lines(stats: Stats, brief: bool = False) -> list[str]:
     for rule in stats.rules:
         lines += ["", *_rule(rule)]
         if not brief:
-            for histogram in rule.histograms:
+            for histogram in (h for h in rule.histograms if h.groups):
                 lines += ["", *_histogram(histogram)]
-            for statistic in rule.statistics:
+            for statistic in (s for s in rule.statistics if s.groups):
                 lines += ["", *_statistic(statistic)]
             if not rule.histograms and rule.latency.count:
                 lines += ["", *_histogram(HistogramStats("latency", "duration", False, (), (rule.latency,)))]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import multiprocessing
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from ltrules.alert import Alert, RuleStats, Stats
@@ -186,3 +190,27 @@ def pin(cpu: int) -> None:
 
 def last_cpu() -> int:
     return max(os.sched_getaffinity(os.getppid()))
+
+
+@contextmanager
+def loop_device(image: Path, size: int = 16 << 20) -> Iterator[Path]:
+    """Make a block device of a new file that nobody else uses, and remove it in the end."""
+    with image.open("wb") as file:
+        file.truncate(size)
+    made = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True)
+    device = Path(made.stdout.strip())
+    try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def read_directly(device: Path, count: int, size: int) -> None:
+    """Read so many blocks from the start of a device, each by a request of its own, past the page cache."""
+    buffer = mmap.mmap(-1, size)
+    fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
+    try:
+        for i in range(count):
+            assert os.preadv(fd, [buffer], i * size) == size
+    finally:
+        os.close(fd)

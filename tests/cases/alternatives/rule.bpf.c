@@ -158,7 +158,6 @@ static __noinline u32 io_settle(struct io_set *set, u32 way, u64 state, u64 at, 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct io_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -438,7 +437,6 @@ static __noinline u32 many_settle(struct many_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct many_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

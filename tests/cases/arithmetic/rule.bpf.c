@@ -170,7 +170,6 @@ static __noinline u32 odd_settle(struct odd_set *set, u32 way, u64 state, u64 at
 
 	if (!counters || way >= 8)
 		return 0;
-	struct odd_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

@@ -256,7 +256,6 @@ static __always_inline void runtime_at_(struct trace_event_raw_sched_stat_runtim
 	add(&counters->closed, 1);
 	if (took < 0)
 		add(&counters->clock_skew, 1);
-	u32 outcome = 0;
 	u32 runtime_latency_index = 0;
 	struct runtime_latency *runtime_latency_ = bpf_map_lookup_elem(&runtime_latency, &runtime_latency_index);
 	if (runtime_latency_) {

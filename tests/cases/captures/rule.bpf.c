@@ -33,7 +33,7 @@ struct counters {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, u32);
 	__type(value, struct counters);
 } counters SEC(".maps");
@@ -41,6 +41,293 @@ struct {
 static __always_inline struct counters *counters_of(u32 rule)
 {
 	return bpf_map_lookup_elem(&counters, &rule);
+}
+
+/* ---- switch (rule.lt:1) ---- */
+
+struct _switch_key {
+	s64 prev_pid;
+};
+
+struct _switch_in {
+	char prev_comm[16] __attribute__((aligned(8)));
+	s64 state;
+	s64 was;
+	s64 busy;
+	s64 since;
+};
+
+struct _switch_set {
+	u64 state[8];
+	struct _switch_key key[8];
+	struct _switch_in in[8];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct _switch_set);
+} _switch_table SEC(".maps");
+
+struct _switch_latency {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct _switch_latency);
+} _switch_latency SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct rate);
+} _switch_rate SEC(".maps");
+
+static __always_inline struct _switch_set *_switch_set_of(const struct _switch_key *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+
+	return bpf_map_lookup_elem(&_switch_table, &index);
+}
+
+static __always_inline bool _switch_same(const struct _switch_key *x, const struct _switch_key *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+/* Return the slot that holds the key, and its state; 8 if there is none. */
+static __always_inline u32 _switch_find(struct _switch_set *set, const struct _switch_key *key, u64 *state)
+{
+#pragma unroll
+	for (u32 way = 0; way < 8; way++) {
+		u64 seen = READ_ONCE(set->state[way]);
+
+		if (seen > BUSY && _switch_same(&set->key[way], key)) {
+			*state = seen;
+			return way;
+		}
+	}
+	return 8;
+}
+
+/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
+static __always_inline bool _switch_claim(struct _switch_set *set, u32 way, u64 *state)
+{
+	u64 found = swap_if(&set->state[way], *state, BUSY);
+
+	if (found == *state)
+		return true;
+	if (found != (*state | REPORTED))
+		return false;
+	*state = found;
+	return swap_if(&set->state[way], found, BUSY) == found;
+}
+
+/* Own a free slot of the set; 8 if all are taken. */
+static __always_inline u32 _switch_claim_free(struct _switch_set *set)
+{
+#pragma unroll
+	for (u32 way = 0; way < 8; way++)
+		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
+			return way;
+	return 8;
+}
+
+struct _switch_out {
+	s64 from;
+	s64 uid;
+	s64 node;
+	u64 id;
+	char next_comm[16] __attribute__((aligned(8)));
+	s64 woken_by;
+	s64 boot;
+};
+
+struct _switch_record {
+	struct head head;
+	struct _switch_key key;
+	struct _switch_in in;
+	struct _switch_out out;
+};
+
+/*
+ * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
+ */
+static __noinline u32 _switch_settle(struct _switch_set *set, u32 way, u64 state, u64 at, u32 flags)
+{
+	struct counters *counters = counters_of(0);
+	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
+
+	if (!counters || way >= 8)
+		return 0;
+	return (s64)age > 60000000000LL;
+}
+
+static __noinline void _switch_sweep_slot(struct _switch_set *set, u32 way, u64 at)
+{
+	struct counters *counters = counters_of(0);
+
+	if (!counters || way >= 8)
+		return;
+	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
+	if (state <= BUSY)
+		return;
+	if ((s64)age > 60000000000LL) {
+		if (_switch_claim(set, way, &state)) {
+			_switch_settle(set, way, state, at, 0);
+			add(&counters->expired, 1);
+			publish(&set->state[way], 0);
+		}
+		return;
+	}
+}
+
+static long _switch_sweep(void *map, u32 *index, struct _switch_set *set, u64 *at)
+{
+	for (u32 way = 0; way < 8; way++)
+		if (set->state[way] > BUSY)
+			_switch_sweep_slot(set, way, *at);
+	return 0;
+}
+
+/* rule.lt:3: out sched_switch key next_pid capture (from = task.tgid, task.uid, cpu.node, cgroup.id, next_comm, woken_by = task.ppid, time.boot) */
+static __always_inline void _switch_out_(u64 *ctx, u64 *now)
+{
+	struct task_struct *next = (void *)ctx[2];
+	struct _switch_key key = {};
+	key.prev_pid = (u32)(s64)next->pid;
+	struct _switch_set *set = _switch_set_of(&key);
+	struct counters *counters = counters_of(0);
+	if (!set || !counters)
+		return;
+	u64 state = 0;
+	u32 way = _switch_find(set, &key, &state);
+	way = forget(way, state);
+	if (way >= 8) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!_switch_claim(set, way, &state)) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (((s64)latency > 60000000000LL) && _switch_settle(set, way, state, at, FLAG_LATE)) {
+		add(&counters->expired, 1);
+		add(&counters->unmatched, 1);
+		publish(&set->state[way], 0);
+		return;
+	}
+	if (at < opened)
+		add(&counters->clock_skew, 1);
+	add(&counters->closed, 1);
+	u32 outcome = 0;
+	u32 _switch_latency_index = 0;
+	struct _switch_latency *_switch_latency_ = bpf_map_lookup_elem(&_switch_latency, &_switch_latency_index);
+	if (_switch_latency_) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		if (bucket < 656)
+			add(&_switch_latency_->bucket[bucket], 1);
+		add(&_switch_latency_->sum, value);
+		if (value > (s64)_switch_latency_->max)
+			_switch_latency_->max = value;
+	}
+	s64 limit = 10000000LL;
+	if ((s64)latency > limit) {
+		u32 rate_index = 0;
+		struct rate *rate = bpf_map_lookup_elem(&_switch_rate, &rate_index);
+		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
+			struct _switch_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+
+			add(&counters->alerts, 1);
+			if (record) {
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = key;
+				record->in = set->in[way];
+				record->out.from = (bpf_get_current_pid_tgid() >> 32);
+				record->out.uid = (u32)bpf_get_current_uid_gid();
+				record->out.node = bpf_get_numa_node_id();
+				record->out.id = bpf_get_current_cgroup_id();
+				__builtin_memset(record->out.next_comm, 0, 16);
+				bpf_probe_read_kernel_str(record->out.next_comm, 16, next->comm);
+				record->out.woken_by = parent_tgid();
+				record->out.boot = bpf_ktime_get_boot_ns();
+				bpf_ringbuf_submit(record, 0);
+			} else {
+				add(&counters->lost, 1);
+				if (rate && suppressed)
+					add(&rate->suppressed, suppressed);
+			}
+		} else {
+			add(&counters->suppressed, 1);
+		}
+	}
+	publish(&set->state[way], 0);
+}
+
+/* rule.lt:1: in sched_switch key prev_pid where blocked(prev_state) capture (prev_comm, state = prev_state & 0xff, was = prev_prio, busy = prev_prio < 100, since = time.mono) */
+static __always_inline void _switch_in_(u64 *ctx, u64 *now)
+{
+	bool preempt = (bool)ctx[0];
+	struct task_struct *prev = (void *)ctx[1];
+	unsigned int prev_state = (unsigned int)ctx[3];
+	if (!((task_state(preempt, prev_state, prev) & 255LL) != 0LL))
+		return;
+	struct _switch_key key = {};
+	key.prev_pid = (u32)(s64)prev->pid;
+	struct _switch_set *set = _switch_set_of(&key);
+	struct counters *counters = counters_of(0);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), state = 0, mine = at << 1;
+	u32 way = _switch_find(set, &key, &state);
+	way = forget(way, state);
+	add(&counters->opened, 1);
+	if (way < 8 && _switch_claim(set, way, &state)) {
+		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
+		u32 old = ((s64)age > 60000000000LL) && _switch_settle(set, way, state, at, FLAG_LATE);
+
+		add(old ? &counters->expired : &counters->replaced, 1);
+	} else {
+		way = forget(_switch_claim_free(set), mine);
+	}
+	if (way >= 8) {
+		add(&counters->refused, 1);
+		return;
+	}
+	set->key[way] = key;
+	__builtin_memset(set->in[way].prev_comm, 0, 16);
+	bpf_probe_read_kernel_str(set->in[way].prev_comm, 16, prev->comm);
+	set->in[way].state = task_state(preempt, prev_state, prev) & 255LL;
+	set->in[way].was = (s64)prev->prio;
+	set->in[way].busy = (s64)prev->prio < 100LL;
+	set->in[way].since = event_time(now);
+	publish(&set->state[way], mine);
+	for (u32 other = 0; other < 8; other++) {
+		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+		if (other == way || !seen || !_switch_same(&set->key[other], &key))
+			continue;
+		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+			add(&counters->replaced, 1);
+	}
 }
 
 /* ---- read (rule.lt:7) ---- */
@@ -157,18 +444,17 @@ struct read_record {
  */
 static __noinline u32 read_settle(struct read_set *set, u32 way, u64 state, u64 at, u32 flags)
 {
-	struct counters *counters = counters_of(0);
+	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
 	if (!counters || way >= 8)
 		return 0;
-	struct read_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
 static __noinline void read_sweep_slot(struct read_set *set, u32 way, u64 at)
 {
-	struct counters *counters = counters_of(0);
+	struct counters *counters = counters_of(1);
 
 	if (!counters || way >= 8)
 		return;
@@ -199,7 +485,7 @@ static __always_inline void read_in_(void *ctx, u64 *now)
 	struct read_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct read_set *set = read_set_of(&key);
-	struct counters *counters = counters_of(0);
+	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
 	u64 at = event_time(now), state = 0, mine = at << 1;
@@ -240,7 +526,7 @@ static __always_inline void read_out_(void *ctx, u64 *now)
 	struct read_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct read_set *set = read_set_of(&key);
-	struct counters *counters = counters_of(0);
+	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
 	u64 state = 0;
@@ -288,7 +574,7 @@ static __always_inline void read_out_(void *ctx, u64 *now)
 
 			add(&counters->alerts, 1);
 			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = key;
 				record->in = set->in[way];
 				record->out.ret = (s64)*(s64 *)((void *)ctx + 16);
@@ -303,6 +589,18 @@ static __always_inline void read_out_(void *ctx, u64 *now)
 		}
 	}
 	publish(&set->state[way], 0);
+}
+
+SEC("tp_btf/sched_switch")
+int on_sched_switch(u64 *ctx)
+{
+	u64 now = 0;
+
+	if (!READ_ONCE(control.enabled))
+		return 0;
+	_switch_out_(ctx, &now);
+	_switch_in_(ctx, &now);
+	return 0;
 }
 
 SEC("tp/syscalls/sys_enter_read")
@@ -333,6 +631,7 @@ int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
+	bpf_for_each_map_elem(&_switch_table, _switch_sweep, &now, 0);
 	bpf_for_each_map_elem(&read_table, read_sweep, &now, 0);
 	return 0;
 }

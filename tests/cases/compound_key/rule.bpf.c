@@ -153,7 +153,6 @@ static __noinline u32 ttfb_settle(struct ttfb_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct ttfb_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -506,7 +505,6 @@ static __noinline u32 disk_settle(struct disk_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct disk_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

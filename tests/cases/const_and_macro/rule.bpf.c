@@ -150,7 +150,6 @@ static __noinline u32 softirq_settle(struct softirq_set *set, u32 way, u64 state
 
 	if (!counters || way >= 8)
 		return 0;
-	struct softirq_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -402,7 +401,6 @@ static __noinline u32 wakeup_settle(struct wakeup_set *set, u32 way, u64 state, 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct wakeup_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

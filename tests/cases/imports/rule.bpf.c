@@ -154,7 +154,6 @@ static __noinline u32 fast_settle(struct fast_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct fast_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -404,7 +403,6 @@ static __noinline u32 same_settle(struct same_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct same_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -654,7 +652,6 @@ static __noinline u32 mine_settle(struct mine_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct mine_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

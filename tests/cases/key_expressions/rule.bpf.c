@@ -153,7 +153,6 @@ static __noinline u32 slot_settle(struct slot_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct slot_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -403,7 +402,6 @@ static __noinline u32 other_settle(struct other_set *set, u32 way, u64 state, u6
 
 	if (!counters || way >= 8)
 		return 0;
-	struct other_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

@@ -365,7 +365,6 @@ static __noinline u32 io_settle(struct io_set *set, u32 way, u64 state, u64 at, 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct io_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -429,7 +428,6 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
-	u32 outcome = 0;
 	struct io_by1_key by1_key = {};
 	by1_key.value0 = key.dev;
 	__builtin_memset(by1_key.value1, 0, 16);

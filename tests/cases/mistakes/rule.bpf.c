@@ -150,7 +150,6 @@ static __noinline u32 good_settle(struct good_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct good_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

@@ -228,7 +228,6 @@ static __noinline u32 rx_settle(struct rx_set *set, u32 way, u64 state, u64 at, 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct rx_key key = set->key[way];
 	return (s64)age > 1000000000LL;
 }
 

@@ -196,7 +196,6 @@ static __noinline u32 storm_settle(struct storm_set *set, u32 way, u64 state, u6
 
 	if (!counters || way >= 8)
 		return 0;
-	struct storm_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

@@ -156,7 +156,6 @@ static __noinline u32 softirq_settle(struct softirq_set *set, u32 way, u64 state
 
 	if (!counters || way >= 8)
 		return 0;
-	struct softirq_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -408,7 +407,6 @@ static __noinline u32 raised_settle(struct raised_set *set, u32 way, u64 state, 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct raised_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -661,7 +659,6 @@ static __noinline u32 rule_5_settle(struct rule_5_set *set, u32 way, u64 state, 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct rule_5_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

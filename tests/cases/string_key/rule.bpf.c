@@ -152,7 +152,6 @@ static __noinline u32 exec_settle(struct exec_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct exec_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -460,7 +459,6 @@ static __noinline u32 mine_settle(struct mine_set *set, u32 way, u64 state, u64 
 
 	if (!counters || way >= 8)
 		return 0;
-	struct mine_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -743,7 +741,6 @@ static __noinline u32 irq_settle(struct irq_set *set, u32 way, u64 state, u64 at
 
 	if (!counters || way >= 8)
 		return 0;
-	struct irq_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

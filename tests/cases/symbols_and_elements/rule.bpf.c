@@ -182,7 +182,6 @@ static __noinline u32 connect_settle(struct connect_set *set, u32 way, u64 state
 
 	if (!counters || way >= 8)
 		return 0;
-	struct connect_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -492,7 +491,6 @@ static __noinline u32 nanosleep_settle(struct nanosleep_set *set, u32 way, u64 s
 
 	if (!counters || way >= 8)
 		return 0;
-	struct nanosleep_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 
@@ -760,7 +758,6 @@ static __noinline u32 reclaim_settle(struct reclaim_set *set, u32 way, u64 state
 
 	if (!counters || way >= 8)
 		return 0;
-	struct reclaim_key key = set->key[way];
 	return (s64)age > 60000000000LL;
 }
 

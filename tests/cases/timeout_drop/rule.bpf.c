@@ -329,7 +329,6 @@ static __always_inline void hang_out_(void *ctx, u64 *now)
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
-	u32 outcome = 0;
 	u32 hang_latency_index = 0;
 	struct hang_latency *hang_latency_ = bpf_map_lookup_elem(&hang_latency, &hang_latency_index);
 	if (hang_latency_) {
