@@ -32,6 +32,8 @@ _SPELLING = {"or": "||", "and": "&&"}
 _DIVISIONS = {"/": "divide", "%": "remainder"}
 _ORDERED = {"<", "<=", ">", ">=", ">>"}
 
+#: What the running context knows, in C; those in `_NARROW` are 32 bits wide there.
+_NARROW = {"tid", "uid", "cpu", "ppid"}
 _CONTEXT = {
     "tid": "(u32)bpf_get_current_pid_tgid()",
     "tgid": "bpf_get_current_pid_tgid() >> 32",
@@ -93,8 +95,13 @@ class Writer:
     strings: dict[str, Expr] = field(default_factory=dict)
 
     def integer(self, expr: Expr) -> str:
-        """Return the C text of an integer expression."""
-        return self._write(expr)[0]
+        """Return the C text of an integer expression; its low 64 bits are the value, whatever its C type."""
+        return _CONTEXT[expr.name] if isinstance(expr, Context) else self._write(expr)[0]
+
+    def signed(self, expr: Expr) -> str:
+        """Return the C text of an integer expression that C reads as signed."""
+        text = self.integer(expr)
+        return f"(s64)({text})" if isinstance(expr, Operation) else text
 
     def condition(self, expr: Expr) -> str:
         """Return the C text of a condition, bare."""
@@ -109,6 +116,8 @@ class Writer:
                 return f"({'s64' if expr.signed else 'u64'}){_atom(path)}", _UNARY
             case Context(name):
                 text = _CONTEXT[name]
+                if name in _NARROW:
+                    return f"(u64){text}", _UNARY
                 return (f"({text})", _ATOM) if " " in text else (text, _ATOM)
             case Stored("key", name, size, signed):
                 # A key's words are zero-extended, so that a signed field finds its sign again here.
@@ -142,8 +151,7 @@ class Writer:
             condition, yes, no = (self._write(o)[0] for o in operands)
             return f"({condition} ? {yes} : {no})", _ATOM
         if operator in ("not", "~") or (operator == "-" and len(operands) == 1):
-            sign = "!" if operator == "not" else operator
-            cast = "(u64)" if operator == "-" else ""
+            sign, cast = ("!", "") if operator == "not" else (operator, "(u64)")
             return f"{sign}{cast}{self._operand(operands[0], _UNARY)}", _UNARY
         if expr.strings:
             return self._strings(operator, operands)
@@ -158,19 +166,23 @@ class Writer:
                 count = str(right.value & 63)
             cast = "(u64)" if expr.unsigned or operator == "<<" else "(s64)"
             return f"{cast}{self._operand(left, _UNARY)} {operator} {count}", level
-        texts = [self._compared(o, left if o is right else right, level + (o is right)) for o in operands]
         if operator in _ORDERED:
+            # C must read both sides as the language does: its own types may be wider, or of the other sign.
             cast = "(u64)" if expr.unsigned else "(s64)"
             texts = [
-                t if isinstance(o, Number) and not expr.unsigned else _cast(t, cast)
-                for t, o in zip(texts, operands, strict=True)
+                self.integer(o) if isinstance(o, Number) and not expr.unsigned else cast + self._beside(o, p, _UNARY)
+                for o, p in ((left, right), (right, left))
             ]
+        else:
+            texts = [self._beside(left, right, level), self._beside(right, left, level + 1)]
         return f"{texts[0]} {_SPELLING.get(operator, operator)} {texts[1]}", level
 
-    def _compared(self, expr: Expr, other: Expr, level: int) -> str:
-        """Write an operand; a small field beside a constant is widened by C itself, so its cast would be noise."""
-        if isinstance(expr, FieldValue) and isinstance(other, Number) and level >= _PRECEDENCE["=="] - 1:
+    def _beside(self, expr: Expr, other: Expr, level: int) -> str:
+        """Write an operand; what is narrow beside a constant is widened by C itself, so its cast would be noise."""
+        if isinstance(other, Number) and isinstance(expr, FieldValue):
             return _atom(field_path(self.program, expr))
+        if isinstance(other, Number) and isinstance(expr, Context) and expr.name in _NARROW:
+            return _CONTEXT[expr.name]
         return self._operand(expr, level)
 
     def _operand(self, expr: Expr, level: int) -> str:
@@ -234,7 +246,3 @@ def _atom(text: str) -> str:
         if text.replace("->", "").replace("_", "").replace(".", "").isalnum() or text.endswith(")")
         else f"({text})"
     )
-
-
-def _cast(text: str, cast: str) -> str:
-    return text if text.startswith(cast) else f"{cast}{_atom(text)}"

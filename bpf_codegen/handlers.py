@@ -104,7 +104,7 @@ def _settle(rule: Rule, index: int) -> str:
         if rule.drop:
             too_old.append("(s64)age > timeout")
     if rule.expire:
-        too_old.append(f"(s64)age > {writer.integer(rule.expire)}")
+        too_old.append(f"(s64)age > {writer.signed(rule.expire)}")
     verdict = " || ".join(too_old) or "false"
     return f"""/*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
@@ -123,12 +123,12 @@ static __noinline u32 {name}_settle(struct {name}_set *set, u32 way, u64 state, 
 
 
 def _sweep(rule: Rule, index: int) -> str:
-    """Return the function that looks at every slot of a rule's table: what is overdue is reported, what expired goes."""
+    """Return the function that looks at every slot: what is overdue is reported, what has expired goes."""
     name = rule.name
     writer = Writer(_NO_EVENT)
-    drop = f"(s64)age > {writer.integer(rule.expire)}" if rule.expire else "false"
+    drop = f"(s64)age > {writer.signed(rule.expire)}" if rule.expire else "false"
     if rule.timeout and rule.drop:
-        drop += f" || (s64)age > {writer.integer(rule.timeout)}"
+        drop += f" || (s64)age > {writer.signed(rule.timeout)}"
     mark = []
     if rule.timeout and not rule.drop:
         before, admitted = _admit(rule)
@@ -302,13 +302,14 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         *saves,
         "publish(&set->state[way], mine);",
         f"for (u32 other = 0; other < {WAYS}; other++) {{",
-        "\t/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */",
+        "\t/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */",
         "\tu64 seen = READ_ONCE(set->state[other]) & ~REPORTED;",
         "",
         f"\tif (other == way || !seen || !{name}_same(&set->key[other], &key))",
         "\t\tcontinue;",
         f"\tu32 loser = {loser} ? other : way;",
-        f"\tif (loser < {WAYS} && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))",
+        "\tu64 held = loser == way ? mine : seen;",
+        f"\tif (loser < {WAYS} && swap_if(&set->state[loser], held, 0) == held)",
         "\t\tadd(&counters->replaced, 1);",
         "}",
     ]
@@ -316,16 +317,16 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
 
 def _too_old(rule: Rule) -> str:
     writer = Writer(_NO_EVENT)
-    terms = [f"(s64)age > {writer.integer(rule.expire)}"] if rule.expire else []
+    terms = [f"(s64)age > {writer.signed(rule.expire)}"] if rule.expire else []
     if rule.timeout and rule.drop:
-        terms.append(f"(s64)age > {writer.integer(rule.timeout)}")
+        terms.append(f"(s64)age > {writer.signed(rule.timeout)}")
     return " || ".join(terms) or "false"
 
 
 def _overdue(rule: Rule, age: str) -> str:
     """Return the condition under which a measurement in our hands has anything to settle: rarely true, cheap to ask."""
     limits = [limit for limit in (rule.timeout, rule.expire) if limit is not None]
-    return " || ".join(f"(s64){age} > {Writer(_NO_EVENT).integer(limit)}" for limit in limits)
+    return " || ".join(f"(s64){age} > {Writer(_NO_EVENT).signed(limit)}" for limit in limits)
 
 
 def _find(rule: Rule, handler: Handler, writer: Writer, miss: list[str]) -> list[str]:
@@ -387,14 +388,15 @@ def _close(rule: Rule, handler: Handler, program: Program, writer: Writer) -> li
 def _complete(rule: Rule, handler: Handler, program: Program, writer: Writer) -> list[str]:
     assert handler.took is not None
     key = _key(rule, handler, writer) if rule.key else []
+    times = ["u64 at = event_time(now), opened = at > latency ? at - latency : 0;"] if rule.thresh is not None else []
     return [
         *key,
         f"struct counters *counters = counters_of({handler.rule});",
         "if (!counters)",
         "\treturn;",
-        "u64 at = event_time(now);",
         f"s64 took = {writer.integer(handler.took)};",
-        "u64 latency = took > 0 ? took : 0, opened = at > latency ? at - latency : 0;",
+        "u64 latency = took > 0 ? took : 0;",
+        *times,
         "add(&counters->opened, 1);",
         "add(&counters->closed, 1);",
         "if (took < 0)",
@@ -438,4 +440,4 @@ def _judge(rule: Rule, handler: Handler, program: Program, writer: Writer) -> li
 def _late(rule: Rule) -> str:
     if not rule.timeout or not rule.sets:
         return ""
-    return f" | (state & REPORTED || (s64)latency > {Writer(_NO_EVENT).integer(rule.timeout)} ? FLAG_LATE : 0)"
+    return f" | (state & REPORTED || (s64)latency > {Writer(_NO_EVENT).signed(rule.timeout)} ? FLAG_LATE : 0)"

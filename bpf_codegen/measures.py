@@ -54,7 +54,7 @@ struct {{
 	__type(value, u32);
 }} {name} SEC(".maps");
 
-{_array("ARRAY", name + "_used", "u32", 1)}/* Return the number of a group, from 1; 0 is the group of all that came after the first {GROUPS}. */
+{_array("ARRAY", name + "_used", "u32", 1)}/* Return a group's number, from 1; 0 is the group of all after the first {GROUPS}. */
 static __always_inline u32 {name}_of(const struct {name}_key *group)
 {{
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&{name}, group), *used;

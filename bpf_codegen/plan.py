@@ -108,8 +108,8 @@ class Outcome(Expr):
 class Operation(Expr):
     """An operation on integers; `unsigned` tells how `< <= > >= / % >>` read their operands.
 
-    Operators: those of C with one or two operands, "and", "or", "not", "if" (three operands), and "==" or "!=" of strings
-    when `strings` is set.
+    Operators: those of C with one or two operands, "and", "or", "not", "if" (three operands), and "==" or "!=" of
+    strings when `strings` is set.
     """
 
     operator: str

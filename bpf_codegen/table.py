@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bpf_codegen.plan import WAYS, Member, Rule
 
-# An odd number near 2**64 divided by the golden ratio: multiplying by it spreads the low bits of a key over the high ones.
+# An odd number near 2**64 divided by the golden ratio: multiplying by it spreads a key's low bits over the high ones.
 _GOLDEN = "0x9e3779b97f4a7c15ULL"
 
 

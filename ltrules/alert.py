@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 #: A captured or key value: a number or a text.
 Scalar = int | str
@@ -14,10 +13,10 @@ Scalar = int | str
 class Alert:
     """One thing to report. Times are in ns of CLOCK_MONOTONIC, `wall_ns` in ns since the epoch.
 
-    `kind` is "alert" (it took longer than `limit_ns`) or "timeout" (it was, or is, open for longer than `limit_ns`). `late`
-    tells, for an alert, that its measurement also outlived the timeout; for a timeout, that it was noticed when the
-    measurement ended, before the sweep came by. `id` joins all reports of one measurement. `suppressed` counts what `rate` held back
-    since the last report of the rule. `captured` maps "in", "out" or "at" to values.
+    `kind` is "alert" (it took longer than `limit_ns`) or "timeout" (it was, or is, open for longer than `limit_ns`).
+    `late` tells, for an alert, that its measurement also outlived the timeout; for a timeout, that it was noticed when
+    the measurement ended, before the sweep came by. `id` joins all reports of one measurement. `suppressed` counts what
+    `rate` held back since the last report of the rule. `captured` maps "in", "out" or "at" to values.
     """
 
     rule: str

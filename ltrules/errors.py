@@ -53,7 +53,7 @@ class EngineError(LtrulesError):
     exit_status = 3
 
 
-class EngineUnavailable(EngineError):
+class EngineUnavailable(EngineError):  # noqa: N818 - says what is the matter, as its siblings do
     """This machine or this user lacks something that the engine needs."""
 
 

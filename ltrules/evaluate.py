@@ -33,7 +33,8 @@ def evaluate(expr: model.Expr, env: Environment) -> int | str:
         case model.Constant(value=value):
             return value
         case model.Operation(operator="if", operands=(condition, yes, no)):
-            return evaluate(yes if evaluate(condition, env) else no, env)
+            value = evaluate(yes if evaluate(condition, env) else no, env)
+            return value if isinstance(value, str) else wrap(value, not is_unsigned([expr.type]))
         case model.Operation(operator="and", operands=operands):
             return int(all(evaluate(o, env) for o in operands))
         case model.Operation(operator="or", operands=operands):

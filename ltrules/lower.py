@@ -14,7 +14,7 @@ from ltrules.raw import RAW_EVENTS
 from ltrules.types import INT, STRING_BYTES, Kind, Type
 
 #: Names with a meaning in the generated C, which no member may have.
-_RESERVED = frozenset(
+_RESERVED = frozenset(  # noqa: SIM905
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false".split()
 )
@@ -47,8 +47,10 @@ def _kernel_exprs(rule: model.Rule) -> Iterable[model.Expr]:
         roots += [rule.rate.count, rule.rate.period, *rule.rate.by]
     for h in rule.handlers:
         roots += [*h.key, h.where, h.took, *(e for _, e in h.saves)]
-    for m in (*rule.histograms, *rule.statistics):
-        roots += [m.value, *m.by]
+    for histogram in rule.histograms:
+        roots += [histogram.value, *histogram.by]
+    for statistic in rule.statistics:
+        roots += [statistic.value, *statistic.by]
     for root in roots:
         yield from model.walk(root)
 
@@ -165,7 +167,8 @@ class _Lowerer:
     def _program(self, name: str, event: Event, full_name: str, handlers: list[plan.Handler]) -> plan.Program:
         raw = RAW_EVENTS.get(full_name)
         fields = {f.name: f for h in handlers for f in handler_fields(h)}
-        access, arguments = plan.Access.OFFSET, ()
+        access = plan.Access.OFFSET
+        arguments: tuple[tuple[str, str], ...] = ()
         if raw and self._raw_works(event, fields.values()):
             access, arguments = plan.Access.RAW, raw.arguments
         elif event.record and not event.is_syscall and all("[" not in f for f in fields):
@@ -218,9 +221,9 @@ class _Lowerer:
         """Split a condition at its `and`s: what the event alone decides, and what needs the measurement."""
         if where is None:
             return None, None
-        parts = where.operands if isinstance(where, model.Operation) and where.operator == "and" else (where,)
-        early, late = [], []
-        for part in parts:
+        early: list[plan.Expr] = []
+        late: list[plan.Expr] = []
+        for part in _parts(where):
             needs = any(isinstance(e, model.Captured | model.Measured) for e in model.walk(part))
             (late if needs else early).append(self.expr(part, rule, event))
         return _all(early), _all(late)
@@ -236,7 +239,7 @@ class _Lowerer:
                 return plan.Text(text.encode())
             case model.Constant(value=value):
                 return plan.Number(int(value))
-            case model.EventField(field=field):
+            case model.EventField():
                 assert event is not None
                 return _field(expr, event)
             case model.Context(name=name):
@@ -281,6 +284,16 @@ def _outcome_test(operator: str, operands: Sequence[model.Expr], rule: model.Rul
             number = rule.outcomes.index(str(right.value)) if right.value in rule.outcomes else -1
             return plan.Operation(operator, (plan.Outcome(), plan.Number(number)))
     return None
+
+
+def _parts(condition: model.Expr) -> Iterable[model.Expr]:
+    """Iterate over the conditions that `and` joins, however they are grouped."""
+    match condition:
+        case model.Operation(operator="and", operands=operands):
+            for operand in operands:
+                yield from _parts(operand)
+        case _:
+            yield condition
 
 
 def _all(parts: list[plan.Expr]) -> plan.Expr | None:

@@ -68,7 +68,7 @@ class Measured(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Operation(Expr):
-    """Operators of the language, spelled as in the syntax tree; "if" has three operands, "neg" and "~" and "not" one."""
+    """An operator, spelled as in the syntax tree; "if" has three operands, "neg", "~" and "not" have one."""
 
     operator: str
     operands: tuple[Expr, ...]
@@ -148,7 +148,7 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """`timeout`: the limit, whether the measurement goes with it, and how late its report may be (ns; None: default)."""
+    """`timeout`: its limit, whether the measurement goes with it, how late it may be told (ns; None: default)."""
 
     limit: Expr
     drop: bool

@@ -196,4 +196,5 @@ def _github(diagnostic: Diagnostic) -> str:
     where = (
         f"file={escape(span.source.name, ':,')},line={span.line},col={span.column},endLine={line},endColumn={column}"
     )
-    return f"::{_GITHUB[d.severity]} title=ltrules ({d.code}),{where}::{escape(_place(span))}: {d.code} {escape(_line(d))}\n"
+    said = escape(f"{_place(span)}: {d.code} {_line(d)}")
+    return f"::{_GITHUB[d.severity]} title=ltrules ({d.code}),{where}::{said}\n"

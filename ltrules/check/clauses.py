@@ -14,7 +14,7 @@ _LATER_DUPLICATES = ("nest", "queue", "all")
 
 
 class Clauses:
-    """The clauses of one rule. Making one notes every construct without a meaning, and raises Mistake if there is any."""
+    """The clauses of one rule. Making one notes every construct without a meaning, and raises Mistake if there are."""
 
     def __init__(self, rule: syntax.Rule, problems: Problems) -> None:
         self.rule = rule

@@ -21,7 +21,7 @@ class EventFinder:
         self._known: dict[str, tuple[Event, ...]] = {}
 
     def find(self, probe: syntax.Probe) -> tuple[Event, ...]:
-        """Return the events of a name; more than one if it is ambiguous. Raises Mistake for what is not a tracepoint."""
+        """Return the events of a name; several if it is ambiguous. Raises Mistake for what is not a tracepoint."""
         parts = probe.text.split(":")
         if parts[0] in _LATER:
             raise self.problems.unavailable(f"the probe kind `{parts[0]}`", probe.span)

@@ -92,7 +92,7 @@ class EventChecker:
         return self.found
 
     def _drafts(self, role: str, column: int | None) -> list[Draft]:
-        """Return the drafts of all clauses of a role; one with a mistake leaves the rule failed, and the others checked."""
+        """Return the drafts of all clauses of a role; one with a mistake fails the rule, and the others are checked."""
         made = []
         for clause in self.clauses.roles(role):
             try:

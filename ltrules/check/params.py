@@ -15,7 +15,7 @@ TYPES = {"duration": DURATION, "int": INT, "size": SIZE, "bool": BOOL, "string":
 
 
 class ParamReader:
-    """Reads parameters. `settings` are the `-p` values by "RULE.PARAM" or "PARAM"; `used` collects those that met one."""
+    """Reads parameters. `settings` are `-p` values by "RULE.PARAM" or "PARAM"; `used` collects those that met one."""
 
     def __init__(self, problems: Problems, typer: Typer, settings: Mapping[str, str]) -> None:
         self.problems = problems
@@ -26,7 +26,7 @@ class ParamReader:
     def read(
         self, nodes: list[syntax.Param], rule: str, scope: Scope, given: Mapping[str, tuple[syntax.Expr, Scope]]
     ) -> dict[str, model.Param]:
-        """Return the parameters of a rule by short name. `given` are the arguments of a derived rule. Notes mistakes."""
+        """Return a rule's parameters by short name; mistakes are noted. `given` are the arguments of a derived rule."""
         params: dict[str, model.Param] = {}
         for node in nodes:
             if node.name in params:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
 
 from ltrules import model, syntax
 from ltrules.check.clauses import Clauses
@@ -16,6 +17,9 @@ from ltrules.check.scope import Place, Scope
 from ltrules.diagnostics import Severity
 from ltrules.evaluate import Constants, evaluate
 from ltrules.types import DURATION, INT
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 #: Room for pending measurements, and the alerts let through, where a rule says nothing.
 DEFAULT_INFLIGHT = 10_240
@@ -93,10 +97,10 @@ class RuleChecker:
             message=measures.message(clauses.one(syntax.Message, "message"), after),
         )
 
-    def _try(self, method, *arguments):  # type: ignore[no-untyped-def]  # one of the typer's, with its arguments
+    def _try(self, method: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T | None:
         """Return what a check returns, or None when it noted a mistake: the other clauses are still worth a look."""
         try:
-            return method(*arguments)
+            return method(*arguments, **named)
         except Mistake:
             return None
 
@@ -123,7 +127,7 @@ class RuleChecker:
             tenfold = model.Operation(DURATION, "*", (timeout.limit, model.Constant(INT, 10)))
             longer = model.Operation(INT, ">", (tenfold, default))
             return model.Operation(DURATION, "if", (longer, tenfold, default))
-        limit: model.Expr | None = self._try(self.typer.duration, clause.limit, _at(base, "`expire`"))
+        limit = self._try(self.typer.duration, clause.limit, _at(base, "`expire`"))
         if limit is None or timeout is None:
             return limit
         values = Constants({p.name: p.value for p in base.params.values()})
@@ -162,9 +166,11 @@ class RuleChecker:
         # A timeout has no closing event: what groups alerts must be known of every measurement.
         known = dataclasses.replace(after, closed=None, measured=frozenset(), what="`by` of `rate`")
         by = [self._try(self.typer.expr, item.expr, known) for item in clause.by]
-        if count_expr is None or period_expr is None or None in by:
+        groups = tuple(expr for expr in by if expr is not None)
+        if count_expr is None or period_expr is None or len(groups) < len(by):
+            # A mistake was noted, so that the rule will not run: any rate will do.
             return model.Rate(model.Constant(INT, 1), model.Constant(DURATION, 1), ())
-        return model.Rate(count_expr, period_expr, tuple(by))
+        return model.Rate(count_expr, period_expr, groups)
 
     def _constant(self, expr: model.Expr, node: syntax.Expr, base: Place) -> int:
         """Return the value that an expression of parameters has when the rules are loaded."""

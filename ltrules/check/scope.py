@@ -32,9 +32,9 @@ class Scope:
 class Place:
     """From where in a rule an expression is read, and so what its names may mean.
 
-    `event` is the event at hand (None in clauses of the rule). `key`, `opened` and `closed` are the measurement's values
-    where it is known, None where it is not. `labels` maps the label of an event clause to "in" or "out". `measured` holds
-    the words that are known of the measurement. `user` tells that user space computes the expression.
+    `event` is the event at hand (None in clauses of the rule). `key`, `opened` and `closed` are the measurement's
+    values where it is known, None where it is not. `labels` maps the label of an event clause to "in" or "out".
+    `measured` holds the words that are known of the measurement. `user` tells that user space computes the expression.
     """
 
     scope: Scope

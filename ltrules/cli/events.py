@@ -23,8 +23,8 @@ from ltrules.errors import InputError
 def events(pattern: str, fields: bool, as_json: bool, catalog_path: Path | None) -> None:
     """List events whose name matches PATTERN; needs no privilege.
 
-    PATTERN is a name (`sched_switch`, `sched:sched_switch`), a part of one (`softirq`), or has `*` in it. Fields are shown
-    when at most eight events match.
+    PATTERN is a name (`sched_switch`, `sched:sched_switch`), a part of one (`softirq`), or has `*` in it. Fields
+    are shown when at most eight events match.
     """
     catalog = get_catalog(catalog_path)
     names = list(catalog.names())

@@ -23,7 +23,7 @@ from ltrules.units import parse_duration
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """A duration as rules write it; converted to ns."""
 
     name = "duration"
@@ -41,7 +41,7 @@ def rule_options(command: _F) -> _F:
     """Add the options that name rules, their parameters and the catalog."""
     for decorate in (
         click.argument("files", metavar="[FILE]...", nargs=-1),
-        click.option("-e", "--expression", "texts", multiple=True, metavar="RULE", help="A rule as text; may be repeated."),
+        click.option("-e", "--expression", "texts", multiple=True, metavar="RULE", help="A rule as text; repeatable."),
         click.option(
             "-p", "--param", "settings", multiple=True, metavar="NAME=VALUE",
             help="Set a param: `limit=5ms` for every rule that has it, or `RULE.limit=5ms`.",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -111,7 +112,7 @@ class Stopped:
 def stop_signals() -> Iterator[Stopped]:
     """Turn the first SIGINT or SIGTERM into a wish to stop; the next one takes its usual course."""
     stopped = Stopped()
-    before = {}
+    before: dict[signal.Signals, Any] = {}
 
     def ask(number: int, frame: FrameType | None) -> None:
         stopped.asked = True

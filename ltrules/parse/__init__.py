@@ -1,7 +1,7 @@
 """Text to syntax. The only user of Lark.
 
-A file is parsed in one go. If that fails it is split at its top-level items and each is parsed alone, so that every item
-with a mistake is reported, once, and the others still mean something.
+A file is parsed in one go. If that fails it is split at its top-level items and each is parsed alone, so that every
+item with a mistake is reported, once, and the others still mean something.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _split(text: str) -> list[tuple[int, int]]:
         if token.kind == "sign":
             depth += _BRACKETS.get(token.text, 0)
         previous = token.text
-    if not starts or text[: starts[0]].strip() and tokens(text, 0, starts[0]):
+    if not starts or tokens(text, 0, starts[0]):
         starts.insert(0, 0)
     return [(start, end) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 

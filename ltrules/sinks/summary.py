@@ -39,7 +39,7 @@ def loss_sentences(stats: Stats) -> list[str]:
         c = rule.counters
         if c["refused"]:
             said.append(
-                f"{rule.rule}: {c['refused']} measurement{_s(c['refused'])} refused, no room in flight; raise `inflight`"
+                f"{rule.rule}: {c['refused']} measurement{_s(c['refused'])} refused for want of room; raise `inflight`"
             )
         if c["lost"]:
             said.append(f"{rule.rule}: {c['lost']} alert{_s(c['lost'])} lost, made faster than they were read")

@@ -274,7 +274,7 @@ static __always_inline void odd_out_(struct trace_event_raw_block_rq_completion 
 /* rule.lt:2: in block_rq_issue key sector where (nr_sector + 7) / 8 * 8 != bytes / (nr_sector - 8) and sector % 8 == 0 and sector >> 3 > 1 << 40 and -dev < ~ioprio and (100 - task.tgid < 5 or (nr_sector | 1) ^ 3 >= -1 or not (dev & 0xff == 3)) */
 static __always_inline void odd_in_(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
-	if (!(divide(ctx->nr_sector + 7LL, 8LL) * 8LL != divide((u64)ctx->bytes, ctx->nr_sector - 8LL) && remainder_unsigned((u64)ctx->sector, 8LL) == 0LL && (u64)(u64)ctx->sector >> 3 > (u64)1099511627776LL && (s64)(-(u64)(u64)ctx->dev) < (s64)(~(u64)ctx->ioprio) && ((s64)100LL - (bpf_get_current_pid_tgid() >> 32) < 5LL || (s64)(((u64)ctx->nr_sector | 1LL) ^ 3LL) >= -1LL || !((ctx->dev & 255LL) == 3LL))))
+	if (!(divide(ctx->nr_sector + 7LL, 8LL) * 8LL != divide((u64)ctx->bytes, ctx->nr_sector - 8LL) && remainder_unsigned((u64)ctx->sector, 8LL) == 0LL && (u64)((u64)(u64)ctx->sector >> 3) > (u64)1099511627776LL && (s64)-(u64)(u64)ctx->dev < (s64)~(u64)(u64)ctx->ioprio && ((s64)(100LL - (bpf_get_current_pid_tgid() >> 32)) < 5LL || (s64)((ctx->nr_sector | 1LL) ^ 3LL) >= -1LL || !((ctx->dev & 255LL) == 3LL))))
 		return;
 	struct odd_key key = {};
 	key.sector = (u64)ctx->sector;

@@ -144,9 +144,9 @@ static __always_inline void nmi_at_(struct trace_event_raw_nmi_handler *ctx, u64
 	struct counters *counters = counters_of(0);
 	if (!counters)
 		return;
-	u64 at = event_time(now);
 	s64 took = ctx->delta_ns * 1LL;
-	u64 latency = took > 0 ? took : 0, opened = at > latency ? at - latency : 0;
+	u64 latency = took > 0 ? took : 0;
+	u64 at = event_time(now), opened = at > latency ? at - latency : 0;
 	add(&counters->opened, 1);
 	add(&counters->closed, 1);
 	if (took < 0)
@@ -249,9 +249,8 @@ static __always_inline void runtime_at_(struct trace_event_raw_sched_stat_runtim
 	struct counters *counters = counters_of(1);
 	if (!counters)
 		return;
-	u64 at = event_time(now);
 	s64 took = ctx->runtime * 1LL;
-	u64 latency = took > 0 ? took : 0, opened = at > latency ? at - latency : 0;
+	u64 latency = took > 0 ? took : 0;
 	add(&counters->opened, 1);
 	add(&counters->closed, 1);
 	if (took < 0)

@@ -375,7 +375,7 @@ static __always_inline void wakeup_cancel_(u64 *ctx, u64 *now)
 	if (!wakeup_claim(set, way, &state)) {
 		return;
 	}
-	if (((s64)latency > READ_ONCE(control.wakeup_limit) + 1000LL || (s64)latency > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE)) {
+	if (((s64)latency > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)latency > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE)) {
 		add(&counters->expired, 1);
 		publish(&set->state[way], 0);
 		return;
@@ -407,7 +407,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > READ_ONCE(control.wakeup_limit) + 1000LL || (s64)latency > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE)) {
+	if (((s64)latency > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)latency > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -461,7 +461,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 
 			add(&counters->alerts, 1);
 			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > READ_ONCE(control.wakeup_limit) + 1000LL ? FLAG_LATE : 0) };
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) ? FLAG_LATE : 0) };
 				record->key = key;
 				record->in = set->in[way];
 				record->out = out;
@@ -498,7 +498,7 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 	add(&counters->opened, 1);
 	if (way < 8 && wakeup_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > READ_ONCE(control.wakeup_limit) + 1000LL || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
+		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
@@ -528,7 +528,7 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
 static __always_inline void wakeup_in_2_(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
 {
-	if (!(ctx->pid != 0LL && (s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
+	if (!(ctx->pid != 0LL && (s64)(s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
 	struct wakeup_key key = {};
 	key.pid = (u32)(s64)ctx->pid;
@@ -542,7 +542,7 @@ static __always_inline void wakeup_in_2_(struct trace_event_raw_sched_wakeup_tem
 	add(&counters->opened, 1);
 	if (way < 8 && wakeup_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > READ_ONCE(control.wakeup_limit) + 1000LL || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
+		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
@@ -573,7 +573,7 @@ static __always_inline void wakeup_in_2_(struct trace_event_raw_sched_wakeup_tem
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
 static __always_inline void wakeup_in_3_(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
 {
-	if (!(ctx->pid != 0LL && (s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
+	if (!(ctx->pid != 0LL && (s64)(s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
 	struct wakeup_key key = {};
 	key.pid = (u32)(s64)ctx->pid;
@@ -587,7 +587,7 @@ static __always_inline void wakeup_in_3_(struct trace_event_raw_sched_wakeup_tem
 	add(&counters->opened, 1);
 	if (way < 8 && wakeup_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > READ_ONCE(control.wakeup_limit) + 1000LL || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
+		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {

@@ -259,7 +259,7 @@ static __always_inline void _switch_out_(u64 *ctx, u64 *now)
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = key;
 				record->in = set->in[way];
-				record->out.from = (bpf_get_current_pid_tgid() >> 32);
+				record->out.from = bpf_get_current_pid_tgid() >> 32;
 				record->out.uid = (u32)bpf_get_current_uid_gid();
 				record->out.node = bpf_get_numa_node_id();
 				record->out.id = bpf_get_current_cgroup_id();

@@ -187,7 +187,7 @@ static long ttfb_sweep(void *map, u32 *index, struct ttfb_set *set, u64 *at)
 static __always_inline void ttfb_cancel_(void *ctx, u64 *now)
 {
 	struct ttfb_key key = {};
-	key.tgid = (bpf_get_current_pid_tgid() >> 32);
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
 	key.fd = (u64)*(u64 *)((void *)ctx + 16);
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);
@@ -217,7 +217,7 @@ static __always_inline void ttfb_cancel_(void *ctx, u64 *now)
 static __always_inline void ttfb_out_(void *ctx, u64 *now)
 {
 	struct ttfb_key key = {};
-	key.tgid = (bpf_get_current_pid_tgid() >> 32);
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
 	key.fd = (u64)*(u64 *)((void *)ctx + 16);
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);
@@ -287,7 +287,7 @@ static __always_inline void ttfb_out_(void *ctx, u64 *now)
 static __always_inline void ttfb_out_2_(void *ctx, u64 *now)
 {
 	struct ttfb_key key = {};
-	key.tgid = (bpf_get_current_pid_tgid() >> 32);
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
 	key.fd = (u64)*(u64 *)((void *)ctx + 16);
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);
@@ -359,7 +359,7 @@ static __always_inline void ttfb_in_(void *ctx, u64 *now)
 	if (!((s64)*(s64 *)((void *)ctx + 16) >= 0LL))
 		return;
 	struct ttfb_key key = {};
-	key.tgid = (bpf_get_current_pid_tgid() >> 32);
+	key.tgid = bpf_get_current_pid_tgid() >> 32;
 	key.fd = (s64)*(s64 *)((void *)ctx + 16);
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);

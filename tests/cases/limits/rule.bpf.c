@@ -207,7 +207,7 @@ static __noinline u32 request_settle(struct request_set *set, u32 way, u64 state
 			add(&counters->suppressed, 1);
 		}
 	}
-	return (s64)age > READ_ONCE(control.request_base) * 100LL;
+	return (s64)age > (s64)(READ_ONCE(control.request_base) * 100LL);
 }
 
 static __noinline void request_sweep_slot(struct request_set *set, u32 way, u64 at)
@@ -219,7 +219,7 @@ static __noinline void request_sweep_slot(struct request_set *set, u32 way, u64 
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
 		return;
-	if ((s64)age > READ_ONCE(control.request_base) * 100LL) {
+	if ((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL)) {
 		if (request_claim(set, way, &state)) {
 			request_settle(set, way, state, at, 0);
 			add(&counters->expired, 1);
@@ -295,7 +295,7 @@ static __always_inline void request_out_(struct trace_event_raw_block_rq_complet
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > READ_ONCE(control.request_base) * 3LL || (s64)latency > READ_ONCE(control.request_base) * 100LL) && request_settle(set, way, state, at, FLAG_LATE)) {
+	if (((s64)latency > (s64)(READ_ONCE(control.request_base) * 3LL) || (s64)latency > (s64)(READ_ONCE(control.request_base) * 100LL)) && request_settle(set, way, state, at, FLAG_LATE)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -330,7 +330,7 @@ static __always_inline void request_out_(struct trace_event_raw_block_rq_complet
 
 				add(&counters->alerts, 1);
 				if (record) {
-					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > READ_ONCE(control.request_base) * 3LL ? FLAG_LATE : 0) };
+					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > (s64)(READ_ONCE(control.request_base) * 3LL) ? FLAG_LATE : 0) };
 					record->key = key;
 					record->in = set->in[way];
 					record->out = out;
@@ -351,7 +351,7 @@ static __always_inline void request_out_(struct trace_event_raw_block_rq_complet
 /* rule.lt:6: in block_rq_issue key (dev, sector) where bytes > page and bytes % 512 == 0 capture (bytes, rwbs) */
 static __always_inline void request_in_(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
-	if (!((s64)((u64)ctx->bytes) > (s64)READ_ONCE(control.request_page) && remainder((u64)ctx->bytes, 512LL) == 0LL))
+	if (!((s64)(u64)ctx->bytes > (s64)READ_ONCE(control.request_page) && remainder((u64)ctx->bytes, 512LL) == 0LL))
 		return;
 	struct request_key key = {};
 	key.dev = (u32)(u64)ctx->dev;
@@ -364,14 +364,14 @@ static __always_inline void request_in_(struct trace_event_raw_block_rq *ctx, u6
 	u32 way = request_find(set, &key, &state);
 	way = forget(way, state);
 	u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-	if (way < 8 && !((s64)age > READ_ONCE(control.request_base) * 100LL)) {
+	if (way < 8 && !((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL))) {
 		add(&counters->kept, 1);
 		return;
 	}
 	add(&counters->opened, 1);
 	if (way < 8 && request_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > READ_ONCE(control.request_base) * 3LL || (s64)age > READ_ONCE(control.request_base) * 100LL) && request_settle(set, way, state, at, FLAG_LATE);
+		u32 old = ((s64)age > (s64)(READ_ONCE(control.request_base) * 3LL) || (s64)age > (s64)(READ_ONCE(control.request_base) * 100LL)) && request_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {

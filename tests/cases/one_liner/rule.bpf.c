@@ -174,7 +174,7 @@ static __noinline u32 rule_1_settle(struct rule_1_set *set, u32 way, u64 state, 
 			add(&counters->suppressed, 1);
 		}
 	}
-	return (s64)age > ((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL);
+	return (s64)age > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL));
 }
 
 static __noinline void rule_1_sweep_slot(struct rule_1_set *set, u32 way, u64 at)
@@ -186,7 +186,7 @@ static __noinline void rule_1_sweep_slot(struct rule_1_set *set, u32 way, u64 at
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
 		return;
-	if ((s64)age > ((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL)) {
+	if ((s64)age > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL))) {
 		if (rule_1_claim(set, way, &state)) {
 			rule_1_settle(set, way, state, at, 0);
 			add(&counters->expired, 1);
@@ -260,7 +260,7 @@ static __always_inline void rule_1_out_(u64 *ctx, u64 *now)
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 6000LL || (s64)latency > ((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL)) && rule_1_settle(set, way, state, at, FLAG_LATE)) {
+	if (((s64)latency > 6000LL || (s64)latency > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL))) && rule_1_settle(set, way, state, at, FLAG_LATE)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -323,7 +323,7 @@ static __always_inline void rule_1_in_(u64 *ctx, u64 *now)
 	add(&counters->opened, 1);
 	if (way < 8 && rule_1_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 6000LL || (s64)age > ((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL)) && rule_1_settle(set, way, state, at, FLAG_LATE);
+		u32 old = ((s64)age > 6000LL || (s64)age > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL))) && rule_1_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {

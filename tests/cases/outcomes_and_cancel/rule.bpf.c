@@ -275,7 +275,7 @@ static __always_inline void rx_cancel_(struct trace_event_raw_net_dev_template *
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)latency > 1000000000LL))
+	if (!((s64)(s64)latency > 1000000000LL))
 		return;
 	if (!rx_claim(set, way, &state)) {
 		return;
@@ -362,7 +362,7 @@ static __always_inline void rx_out_(struct trace_event_raw_consume_skb *ctx, u64
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 1;
-	if (outcome != 1LL || (s64)latency > 1000000LL) {
+	if (outcome != 1LL || (s64)(s64)latency > 1000000LL) {
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);
@@ -450,7 +450,7 @@ static __always_inline void rx_out_2_(struct trace_event_raw_kfree_skb *ctx, u64
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 2;
-	if (outcome != 1LL || (s64)latency > 1000000LL) {
+	if (outcome != 1LL || (s64)(s64)latency > 1000000LL) {
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);
@@ -538,7 +538,7 @@ static __always_inline void rx_out_3_(struct trace_event_raw_skb_copy_datagram_i
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	if (outcome != 1LL || (s64)latency > 1000000LL) {
+	if (outcome != 1LL || (s64)(s64)latency > 1000000LL) {
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);

@@ -272,7 +272,7 @@ static __always_inline void wait_in_(u64 *ctx, u64 *now)
 	struct task_struct *p = (void *)ctx[0];
 	char the_comm[16] __attribute__((aligned(8))) = {};
 	bpf_probe_read_kernel_str(the_comm, 16, p->comm);
-	if (!(!READ_ONCE(control.wait_off) && strings_equal(the_comm, 2, control.wait_name, 8) && (s64)p->prio <= (s64)READ_ONCE(control.wait_highest)))
+	if (!(!READ_ONCE(control.wait_off) && strings_equal(the_comm, 2, control.wait_name, 8) && (s64)(s64)p->prio <= (s64)READ_ONCE(control.wait_highest)))
 		return;
 	struct wait_key key = {};
 	key.pid = (u32)(s64)p->pid;

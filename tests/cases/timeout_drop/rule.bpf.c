@@ -228,7 +228,7 @@ static __noinline u32 hang_settle(struct hang_set *set, u32 way, u64 state, u64 
 			add(&counters->suppressed, 1);
 		}
 	}
-	return (s64)age > timeout || (s64)age > ((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL);
+	return (s64)age > timeout || (s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL));
 }
 
 static __noinline void hang_sweep_slot(struct hang_set *set, u32 way, u64 at)
@@ -240,7 +240,7 @@ static __noinline void hang_sweep_slot(struct hang_set *set, u32 way, u64 at)
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
 		return;
-	if ((s64)age > ((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL) || (s64)age > 250000000LL) {
+	if ((s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL)) || (s64)age > 250000000LL) {
 		if (hang_claim(set, way, &state)) {
 			hang_settle(set, way, state, at, 0);
 			add(&counters->expired, 1);
@@ -273,7 +273,7 @@ static __always_inline void hang_in_(void *ctx, u64 *now)
 	add(&counters->opened, 1);
 	if (way < 8 && hang_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 250000000LL || (s64)age > ((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL)) && hang_settle(set, way, state, at, FLAG_LATE);
+		u32 old = ((s64)age > 250000000LL || (s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL))) && hang_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
@@ -320,7 +320,7 @@ static __always_inline void hang_out_(void *ctx, u64 *now)
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 250000000LL || (s64)latency > ((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL)) && hang_settle(set, way, state, at, FLAG_LATE)) {
+	if (((s64)latency > 250000000LL || (s64)latency > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL))) && hang_settle(set, way, state, at, FLAG_LATE)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);

@@ -211,7 +211,7 @@ static __always_inline void wait_cancel_(u64 *ctx, u64 *now)
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)latency < 3600000000000LL))
+	if (!((s64)(s64)latency < 3600000000000LL))
 		return;
 	if (!wait_claim(set, way, &state)) {
 		return;
@@ -229,6 +229,8 @@ static __always_inline void wait_cancel_(u64 *ctx, u64 *now)
 static __always_inline void wait_out_(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
+	if (!(next->pid != 0LL && (s64)next->prio < 130LL))
+		return;
 	struct wait_key key = {};
 	key.pid = (u32)(s64)next->pid;
 	struct wait_set *set = wait_set_of(&key);
@@ -244,7 +246,7 @@ static __always_inline void wait_out_(u64 *ctx, u64 *now)
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!(next->pid != 0LL && (s64)(set->in[way].prio) < 120LL && (s64)next->prio < 130LL && ((s64)latency > 1000LL || set->in[way].target_cpu != bpf_get_smp_processor_id())))
+	if (!((s64)set->in[way].prio < 120LL && ((s64)(s64)latency > 1000LL || set->in[way].target_cpu != (u64)bpf_get_smp_processor_id())))
 		return;
 	if (!wait_claim(set, way, &state)) {
 		add(&counters->unmatched, 1);
