@@ -44,6 +44,7 @@ def _array(kind: str, name: str, value: str, entries: int) -> str:
 def _group_maps(rule: Rule, group: Group) -> str:
     name = map_name(rule, group.name)
     members = "".join(f"\t{c_member(m)};\n" for m in group.members)
+    used = _array("ARRAY", name + "_used", "u32", 1)
     return f"""struct {name}_key {{
 {members}}};
 
@@ -54,7 +55,7 @@ struct {{
 	__type(value, u32);
 }} {name} SEC(".maps");
 
-{_array("ARRAY", name + "_used", "u32", 1)}/* Return a group's number, from 1; 0 is the group of all after the first {GROUPS}. */
+{used}/* Return a group's number, from 1; 0 is the group of all that came after the first {GROUPS}. */
 static __always_inline u32 {name}_of(const struct {name}_key *group)
 {{
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&{name}, group), *used;

@@ -5,7 +5,7 @@ Used to fold constants, to fill in messages, and by the reference semantics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ltrules import model
@@ -79,7 +79,7 @@ def _remainder(x: int, y: int, signed: bool) -> int:
     return -rest if x < 0 else rest
 
 
-_BINARY = {
+_BINARY: Mapping[str, Callable[[int, int, bool], int]] = {
     "+": lambda x, y, s: wrap(x + y, s),
     "-": lambda x, y, s: wrap(x - y, s),
     "*": lambda x, y, s: wrap(x * y, s),

@@ -3,7 +3,8 @@
 A program attached as tp_btf costs a fraction of a classic one, but sees the arguments instead of the formatted record.
 This table is data: for each event the arguments by name, and for each field a C expression over them and the structure
 members that it follows. Fields without an entry make their event fall back to the classic record. `tests/kernel` reads
-every field both ways and compares. Assignments are those of TP_fast_assign in include/trace/events/ of Linux 6.1 to 6.18.
+every field both ways and compares. Assignments are those of TP_fast_assign in include/trace/events/ of Linux 6.1 to
+6.18.
 """
 
 from __future__ import annotations

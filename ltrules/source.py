@@ -89,24 +89,3 @@ def read_source(path: Path) -> Source:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path} is not UTF-8 text: byte {error.start}, on line {line}, cannot be read") from error
     return Source(str(path), text.removeprefix("\ufeff"))
-
-
-#: Largest rule file: a thousand times what a rule needs.
-MOST_BYTES = 1 << 20
-
-
-def read_source(path: Path) -> Source:
-    """Return the text of a rule file. Raises InputError if it cannot be read, is not UTF-8 or is over 1 MiB."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
-    if len(data) > MOST_BYTES:
-        raise InputError(f"cannot read {path}: a rule file holds at most 1 MiB")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"cannot read {path}: line {line} is not UTF-8 (byte {error.start})") from None
-    return Source(str(path), text.replace("\r\n", "\n"))

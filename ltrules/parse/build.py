@@ -105,13 +105,14 @@ class Builder(Transformer[Token, Any]):
         return syntax.Unary(self._span(meta), str(c[0]), c[1])
 
     def paren(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
-        return replace(c[0], span=self._span(meta))
+        inner: syntax.Expr = replace(c[0], span=self._span(meta))
+        return inner
 
     def invert(self, meta: Place, c: list[syntax.Expr]) -> syntax.Expr:
         return syntax.Unary(self._span(meta), "~", c[0])
 
     def _infix(self, meta: Place, c: list[Any]) -> syntax.Expr:
-        result = c[0]
+        result: syntax.Expr = c[0]
         for operator, right in zip(c[1::2], c[2::2], strict=True):
             result = syntax.Binary(result.span.to(right.span), str(operator), result, right)
         return result
@@ -147,7 +148,7 @@ class Builder(Transformer[Token, Any]):
 
     cap_expr = cap_bare
 
-    def tuple(self, meta: Place, c: list[syntax.Item]) -> tuple[syntax.Item, ...]:
+    def key_list(self, meta: Place, c: list[syntax.Item]) -> tuple[syntax.Item, ...]:
         return tuple(c)
 
     def keys(self, meta: Place, c: list[Any]) -> tuple[syntax.Item, ...]:

@@ -295,8 +295,6 @@ class _Reader:
             if token.kind != "word" or token.text in (*CLAUSES, *_MODIFIERS):
                 continue
             meant = _MEANT.get(token.text) or closest(token.text, (*CLAUSES, *_MODIFIERS, "rule", "const", "import"))
-            if meant is None and token is self.before[-1:][0:1]:
-                continue
             if meant is not None and token.text != meant:
                 span = self._span(token)
                 return self._make(
