@@ -114,7 +114,8 @@ static __noinline u32 {name}_settle(struct {name}_set *set, u32 way, u64 state, 
 	struct counters *counters = counters_of({index});
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= {WAYS})
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 {indent(lines)}	return {verdict};
 }}
@@ -172,7 +173,8 @@ def _sweep(rule: Rule, index: int) -> str:
 {{
 	struct counters *counters = counters_of({index});
 
-	if (!counters || way >= {WAYS})
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -273,7 +275,7 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         old = _too_old(rule)
         keep = [
             "u64 age = at > state >> 1 ? at - (state >> 1) : 0;",
-            f"if (way < {WAYS} && !({old})) {{",
+            f"if (state && !({old})) {{",
             "\tadd(&counters->kept, 1);",
             "\treturn;",
             "}",
@@ -288,15 +290,16 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         "way = forget(way, state);",
         *keep,
         "add(&counters->opened, 1);",
-        f"if (way < {WAYS} && {name}_claim(set, way, &state)) {{",
+        f"if (state && {name}_claim(set, way, &state)) {{",
         *settle,
         count,
         "} else {",
-        f"\tway = forget({name}_claim_free(set), mine);",
-        "}",
-        f"if (way >= {WAYS}) {{",
-        "\tadd(&counters->refused, 1);",
-        "\treturn;",
+        f"\tway = {name}_claim_free(set);",
+        f"\tif (way >= {WAYS}) {{",
+        "\t\tadd(&counters->refused, 1);",
+        "\t\treturn;",
+        "\t}",
+        "\tway = forget(way, mine);",
         "}",
         "set->key[way] = key;",
         *saves,
@@ -307,9 +310,9 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         "",
         f"\tif (other == way || !seen || !{name}_same(&set->key[other], &key))",
         "\t\tcontinue;",
-        f"\tu32 loser = {loser} ? other : way;",
+        f"\tu32 loser = forget({loser} ? other : way, seen);",
         "\tu64 held = loser == way ? mine : seen;",
-        f"\tif (loser < {WAYS} && swap_if(&set->state[loser], held, 0) == held)",
+        "\tif (swap_if(&set->state[loser], held, 0) == held)",
         "\t\tadd(&counters->replaced, 1);",
         "}",
     ]
@@ -337,7 +340,7 @@ def _find(rule: Rule, handler: Handler, writer: Writer, miss: list[str]) -> list
         "u64 state = 0;",
         f"u32 way = {name}_find(set, &key, &state);",
         "way = forget(way, state);",
-        f"if (way >= {WAYS}) {{",
+        "if (!state) {",
         *("\t" + line for line in miss),
         "\treturn;",
         "}",

@@ -14,9 +14,45 @@ from ltrules.raw import RAW_EVENTS
 from ltrules.types import INT, STRING_BYTES, Kind, Type
 
 #: Names with a meaning in the generated C, which no member may have.
-_RESERVED = frozenset(  # noqa: SIM905
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false".split()
+_RESERVED = frozenset(
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "bool",
+        "true",
+        "false",
+    ]
 )
 _CATALOG_ORDER = {role: i for i, role in enumerate(model.Role)}
 

@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 from ltrules.errors import InputError
-from pathlib import Path
-
-from ltrules.errors import InputError
 
 COMMAND_LINE = "<command line>"
 

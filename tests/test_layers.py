@@ -80,7 +80,9 @@ def test_part_does_not_know_strangers(part: str, strangers: tuple[str, ...]) -> 
 
 def test_code_generator_is_a_leaf() -> None:
     known = {*sys.stdlib_module_names, "bpf_codegen"}
-    foreign = {m for p in MODULES if within(name_of(p), "bpf_codegen") for m in imports(p) if m.split(".")[0] not in known}
+    foreign = {
+        m for p in MODULES if within(name_of(p), "bpf_codegen") for m in imports(p) if m.split(".")[0] not in known
+    }
     assert not foreign
 
 

@@ -193,14 +193,14 @@ static __always_inline bool strings_equal(const void *a, u32 a_words, const void
 
 /*
  * Make the verifier forget which slot was chosen: it would walk through all that follows once for each of them. `unknown` is
- * any number that it does not know. It may know that a slot's number, and the number that stands for none, are below 16: clang
- * compares 32 bits and then widens them, which would else leave the upper bits without a bound.
+ * any number that it does not know. The mask tells it what clang knows already and therefore does not check again: a slot's
+ * number is below WAYS.
  */
 static __always_inline u32 forget(u32 value, u64 unknown)
 {
 	u64 hidden = value;
 
-	asm volatile("%0 += %1\n\t%0 -= %1\n\t%0 &= 15" : "+r"(hidden) : "r"(unknown));
+	asm volatile("%0 += %1\n\t%0 -= %1\n\t%0 &= 7" : "+r"(hidden) : "r"(unknown));
 	return hidden;
 }
 

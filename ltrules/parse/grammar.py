@@ -46,7 +46,7 @@ def parser() -> lark.Lark:
     if data is not None:
         try:
             return lark.Lark.load(io.BytesIO(data))
-        except Exception:  # noqa: BLE001 - a damaged entry can fail in any way; it is made anew
+        except Exception:
             pass
     made = build(text)
     buffer = io.BytesIO()
@@ -56,7 +56,7 @@ def parser() -> lark.Lark:
 
 
 def _whole_word(terminal: TerminalDef) -> None:
-    """Let a keyword match as a whole word only, before `NAME`; Lark also loads faster if no terminal contains another."""
+    """Let a keyword match as a whole word only, before `NAME`; Lark loads faster if no terminal contains another."""
     if isinstance(terminal.pattern, PatternStr) and terminal.pattern.value.isalnum():
         terminal.pattern = PatternRE(rf"{terminal.pattern.value}\b")
         terminal.priority = 1

@@ -11,25 +11,102 @@ from ltrules.diagnostics import Diagnostic, Edit, Fix, closest, replace
 from ltrules.source import Source, Span
 
 CLAUSES = (
-    "in", "out", "cancel", "at", "step", "during", "when", "thresh", "timeout", "expire", "inflight", "duplicate",
-    "rate", "after", "sample", "hist", "stat", "message", "on", "param", "requires", "meta",
-)  # fmt: skip
+    "in",
+    "out",
+    "cancel",
+    "at",
+    "step",
+    "during",
+    "when",
+    "thresh",
+    "timeout",
+    "expire",
+    "inflight",
+    "duplicate",
+    "rate",
+    "after",
+    "sample",
+    "hist",
+    "stat",
+    "message",
+    "on",
+    "param",
+    "requires",
+    "meta",
+)
 _MODIFIERS = ("key", "where", "capture", "as", "from", "within", "fork", "optional", "once", "then")
 _RESERVED = frozenset(
-    "in out step during cancel key where capture thresh timeout when rule const macro import requires test and or not "
-    "one has as else then within true false".split()
+    [
+        "in",
+        "out",
+        "step",
+        "during",
+        "cancel",
+        "key",
+        "where",
+        "capture",
+        "thresh",
+        "timeout",
+        "when",
+        "rule",
+        "const",
+        "macro",
+        "import",
+        "requires",
+        "test",
+        "and",
+        "or",
+        "not",
+        "one",
+        "has",
+        "as",
+        "else",
+        "then",
+        "within",
+        "true",
+        "false",
+    ]
 )
 #: Words that people write for clauses and modifiers of ours.
 _MEANT = {
-    "threshold": "thresh", "timeouts": "timeout", "filter": "where", "if": "where", "group": "hist", "histogram": "hist",
-    "start": "in", "begin": "in", "enter": "in", "end": "out", "exit": "out", "stop": "out", "alert": "on alert",
-    "save": "capture", "print": "message", "label": "as", "limit": "thresh", "drop": "cancel",
-}  # fmt: skip
+    "threshold": "thresh",
+    "timeouts": "timeout",
+    "filter": "where",
+    "if": "where",
+    "group": "hist",
+    "histogram": "hist",
+    "start": "in",
+    "begin": "in",
+    "enter": "in",
+    "end": "out",
+    "exit": "out",
+    "stop": "out",
+    "alert": "on alert",
+    "save": "capture",
+    "print": "message",
+    "label": "as",
+    "limit": "thresh",
+    "drop": "cancel",
+}
 _UNITS = {
-    "nsec": "ns", "usec": "us", "msec": "ms", "sec": "s", "secs": "s", "min": "m", "mins": "m", "hour": "h", "hours": "h",
-    "micros": "us", "millis": "ms", "seconds": "s", "second": "s", "minutes": "m",
-}  # fmt: skip
-_STATEMENTS = frozenset("for while print printf return let var delete else def function".split())
+    "nsec": "ns",
+    "usec": "us",
+    "msec": "ms",
+    "sec": "s",
+    "secs": "s",
+    "min": "m",
+    "mins": "m",
+    "hour": "h",
+    "hours": "h",
+    "micros": "us",
+    "millis": "ms",
+    "seconds": "s",
+    "second": "s",
+    "minutes": "m",
+}
+_STATEMENTS = frozenset(
+    ["for", "while", "print", "printf", "return", "let", "var", "delete", "else", "def", "function"]
+)
 _TOKEN = re.compile(
     r'(?P<space>\s+|#[^\n]*)|(?P<doc>"""(?:[\s\S]*?""")?)|(?P<string>"(?:[^"\\\n]|\\.)*"?)|(?P<number>[0-9][\w.µ]*)'
     r"|(?P<word>[A-Za-z_]\w*(?::[A-Za-z_]\w*)*)|(?P<sign>->|==|!=|<=|>=|=~|!~|<<|>>|&&|\|\||.)",
@@ -83,9 +160,16 @@ class _Reader:
 
     def diagnostic(self) -> Diagnostic:
         for attempt in (
-            self._unclosed, self._arrow, self._assignment, self._membership, self._unit, self._bare_list, self._statement,
-            self._clause_name, self._reserved,
-        ):  # fmt: skip
+            self._unclosed,
+            self._arrow,
+            self._assignment,
+            self._membership,
+            self._unit,
+            self._bare_list,
+            self._statement,
+            self._clause_name,
+            self._reserved,
+        ):
             found = attempt()
             if found is not None:
                 return found
@@ -205,17 +289,25 @@ class _Reader:
             if unit:
                 span = self._span(previous, here)
                 return self._make(
-                    "LT103", "duration-unit", f"`{span.text}` is two words", span, "number and unit are written together",
+                    "LT103",
+                    "duration-unit",
+                    f"`{span.text}` is two words",
+                    span,
+                    "number and unit are written together",
                     fixes=(replace(span, previous.text + unit),),
-                )  # fmt: skip
+                )
         if here and (match := re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([A-Za-zµ]+)", here.text)):
             unit = _unit(match[2])
             span = Span(self.source, here.start + len(match[1]), here.end)
             fixes = (replace(span, unit),) if unit else ()
             return self._make(
-                "LT103", "duration-unit", f"`{match[2]}` is not a unit", span, "units are ns us ms s m h, and B KiB MiB GiB",
+                "LT103",
+                "duration-unit",
+                f"`{match[2]}` is not a unit",
+                span,
+                "units are ns us ms s m h, and B KiB MiB GiB",
                 fixes=fixes,
-            )  # fmt: skip
+            )
         if here and re.fullmatch(r"[0-9][0-9_]*\.[0-9]+", here.text):
             return self._make(
                 "LT103",
@@ -250,7 +342,7 @@ class _Reader:
         )
 
     def _names_after(self, index: int) -> tuple[_Token, _Token] | None:
-        """Return the first and last token of `a, b.c, d` after the token at `index`; None if there is no comma in it."""
+        """Return the first and last token of `a, b.c, d` after the one at `index`; None if it has no comma."""
         at, last, commas = index + 1, None, 0
         while (
             at < len(self.every)
@@ -285,9 +377,13 @@ class _Reader:
         ):
             token = here if previous is None or previous.text not in _STATEMENTS else previous
             return self._make(
-                "LT108", "statement", "rules hold clauses, not code", self._span(token), "not part of the language",
+                "LT108",
+                "statement",
+                "rules hold clauses, not code",
+                self._span(token),
+                "not part of the language",
                 helps=("`ltrules check --help` names the language reference; a rule is `in …`, `out …` and limits",),
-            )  # fmt: skip
+            )
         return None
 
     def _clause_name(self) -> Diagnostic | None:
@@ -298,9 +394,13 @@ class _Reader:
             if meant is not None and token.text != meant:
                 span = self._span(token)
                 return self._make(
-                    "LT104", "clause-name", f"there is no clause `{token.text}`", span, f"did you mean `{meant}`?",
+                    "LT104",
+                    "clause-name",
+                    f"there is no clause `{token.text}`",
+                    span,
+                    f"did you mean `{meant}`?",
                     fixes=(replace(span, meant),),
-                )  # fmt: skip
+                )
         return None
 
     def _reserved(self) -> Diagnostic | None:
@@ -328,9 +428,13 @@ class _Reader:
             return None
         span = self._span(here)
         return self._make(
-            "LT110", "reserved-word", f"`{here.text}` is a word of the language", span,
-            f"a field of this name is written `ev.{here.text}`", fixes=(replace(span, f"ev.{here.text}"),),
-        )  # fmt: skip
+            "LT110",
+            "reserved-word",
+            f"`{here.text}` is a word of the language",
+            span,
+            f"a field of this name is written `ev.{here.text}`",
+            fixes=(replace(span, f"ev.{here.text}"),),
+        )
 
     def _other(self) -> Diagnostic:
         expected = self._expected()

@@ -79,7 +79,7 @@ struct {
 	__type(value, u32);
 } nmi_by1_used SEC(".maps");
 
-/* Return the number of a group, from 1; 0 is the group of all that came after the first 128. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 nmi_by1_of(const struct nmi_by1_key *group)
 {
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&nmi_by1, group), *used;

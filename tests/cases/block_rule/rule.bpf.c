@@ -94,7 +94,7 @@ struct {
 	__type(value, u32);
 } wakeup_by1_used SEC(".maps");
 
-/* Return the number of a group, from 1; 0 is the group of all that came after the first 128. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 wakeup_by1_of(const struct wakeup_by1_key *group)
 {
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&wakeup_by1, group), *used;
@@ -130,7 +130,7 @@ struct {
 	__type(value, u32);
 } wakeup_by2_used SEC(".maps");
 
-/* Return the number of a group, from 1; 0 is the group of all that came after the first 128. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 wakeup_by2_of(const struct wakeup_by2_key *group)
 {
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&wakeup_by2, group), *used;
@@ -514,13 +514,14 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 	__builtin_memset(set->in[way].waker, 0, 16);
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -559,13 +560,14 @@ static __always_inline void wakeup_in_2_(struct trace_event_raw_sched_wakeup_tem
 	bpf_get_current_comm(set->in[way].waker, 16);
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -604,13 +606,14 @@ static __always_inline void wakeup_in_3_(struct trace_event_raw_sched_wakeup_tem
 	bpf_get_current_comm(set->in[way].waker, 16);
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }

@@ -211,13 +211,14 @@ static __always_inline void softirq_in_(u64 *ctx, u64 *now)
 	set->key[way] = key;
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !softirq_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -532,13 +533,14 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 	set->key[way] = key;
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }

@@ -387,13 +387,14 @@ static __always_inline void request_in_(struct trace_event_raw_block_rq *ctx, u6
 	bpf_probe_read_kernel_str(set->in[way].rwbs, 16, ctx->rwbs);
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !request_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen > mine || (seen == mine && other > way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }

@@ -96,7 +96,7 @@ struct {
 	__type(value, u32);
 } io_by1_used SEC(".maps");
 
-/* Return the number of a group, from 1; 0 is the group of all that came after the first 128. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 io_by1_of(const struct io_by1_key *group)
 {
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&io_by1, group), *used;
@@ -132,7 +132,7 @@ struct {
 	__type(value, u32);
 } io_by2_used SEC(".maps");
 
-/* Return the number of a group, from 1; 0 is the group of all that came after the first 128. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 io_by2_of(const struct io_by2_key *group)
 {
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&io_by2, group), *used;
@@ -168,7 +168,7 @@ struct {
 	__type(value, u32);
 } io_by3_used SEC(".maps");
 
-/* Return the number of a group, from 1; 0 is the group of all that came after the first 128. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 io_by3_of(const struct io_by3_key *group)
 {
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&io_by3, group), *used;
@@ -558,13 +558,14 @@ static __always_inline void io_in_(struct trace_event_raw_block_rq *ctx, u64 *no
 	set->in[way].nr_sector = (u64)ctx->nr_sector;
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !io_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }

@@ -287,13 +287,14 @@ static __always_inline void exec_in_(u64 *ctx, u64 *now)
 	set->key[way] = key;
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !exec_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -335,7 +336,7 @@ struct {
 	__type(value, u32);
 } mine_by1_used SEC(".maps");
 
-/* Return the number of a group, from 1; 0 is the group of all that came after the first 128. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 mine_by1_of(const struct mine_by1_key *group)
 {
 	u32 zero = 0, number, *known = bpf_map_lookup_elem(&mine_by1, group), *used;
@@ -609,13 +610,14 @@ static __always_inline void mine_in_(u64 *ctx, u64 *now)
 	set->key[way] = key;
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !mine_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -801,13 +803,14 @@ static __always_inline void irq_in_(u64 *ctx, u64 *now)
 	set->key[way] = key;
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: both see it here or one does, and both agree on which of them stays. */
+		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
 
 		if (other == way || !seen || !irq_same(&set->key[other], &key))
 			continue;
 		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
-		if (loser < 8 && swap_if(&set->state[loser], loser == way ? mine : seen, 0) == (loser == way ? mine : seen))
+		u64 held = loser == way ? mine : seen;
+		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
