@@ -87,7 +87,8 @@ def test_code_generator_is_a_leaf() -> None:
 
 
 def test_nothing_imports_the_command_line() -> None:
-    assert not breaches(outside="ltrules.cli", of=("ltrules.cli",))
+    found = breaches(outside="ltrules.cli", of=("ltrules.cli",))
+    assert not [breach for breach in found if not breach.startswith("ltrules.__main__ ")]
 
 
 def test_modules_are_small() -> None:

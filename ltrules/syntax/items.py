@@ -1,0 +1,99 @@
+"""What a file holds: rules, definitions and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ltrules.source import Source, Span
+from ltrules.syntax.clauses import Clause, Param, Requires
+from ltrules.syntax.events import Probe
+from ltrules.syntax.expressions import Expr, Name, Node, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Node):
+    """A line rule or a block rule; a line rule may have no name. `span` of an unnamed one is its text."""
+
+    name: str | None
+    name_span: Span
+    title: str
+    doc: str
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument(Node):
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedRule(Node):
+    """`rule fast = slow(limit = 1us)`."""
+
+    name: str
+    name_span: Span
+    title: str
+    base: Name
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Import(Node):
+    path: Text
+    alias: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Node):
+    name: str
+    name_span: Span
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Macro(Node):
+    name: str
+    name_span: Span
+    parameters: tuple[str, ...]
+    body: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Binding(Node):
+    """`pid = 42` in a test."""
+
+    name: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class TestStep(Node):
+    """`at`, `expect`, `param`, `replay` or `catalog` in a test, with what it was given."""
+
+    word: str
+    bindings: tuple[Binding, ...] = ()
+    probe: Probe | None = None
+    time_ns: int | None = None
+    count: str | None = None  # a number, or "no"
+    kind: str | None = None  # alert, timeout, pending, …
+    rule: Name | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TestBlock(Node):
+    title: str
+    rule: Name | None
+    steps: tuple[TestStep, ...]
+
+
+FileItem = Rule | DerivedRule | Import | Const | Macro | Param | Requires | TestBlock
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A parsed rule file."""
+
+    source: Source
+    items: tuple[FileItem, ...]
