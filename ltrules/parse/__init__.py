@@ -15,7 +15,8 @@ from ltrules import syntax
 from ltrules.diagnostics import Diagnostic
 from ltrules.parse.build import build
 from ltrules.parse.grammar import parser
-from ltrules.parse.sentences import sentence, tokens
+from ltrules.parse.sentences import sentence
+from ltrules.parse.words import tokens
 from ltrules.source import Source, Span
 
 __all__ = ["parse", "parse_expression"]

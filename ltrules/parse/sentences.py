@@ -3,136 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
 from ltrules.diagnostics import Diagnostic, Edit, Fix, closest, replace
+from ltrules.parse.words import CLAUSES, MEANT, MODIFIERS, OPEN, RESERVED, STATEMENTS, UNITS, Word, meant_unit, tokens
 from ltrules.source import Source, Span
 
-CLAUSES = (
-    "in",
-    "out",
-    "cancel",
-    "at",
-    "step",
-    "during",
-    "when",
-    "thresh",
-    "timeout",
-    "expire",
-    "inflight",
-    "duplicate",
-    "rate",
-    "after",
-    "sample",
-    "hist",
-    "stat",
-    "message",
-    "on",
-    "param",
-    "requires",
-    "meta",
-)
-_MODIFIERS = ("key", "where", "capture", "as", "from", "within", "fork", "optional", "once", "then")
-_RESERVED = frozenset(
-    [
-        "in",
-        "out",
-        "step",
-        "during",
-        "cancel",
-        "key",
-        "where",
-        "capture",
-        "thresh",
-        "timeout",
-        "when",
-        "rule",
-        "const",
-        "macro",
-        "import",
-        "requires",
-        "test",
-        "and",
-        "or",
-        "not",
-        "one",
-        "has",
-        "as",
-        "else",
-        "then",
-        "within",
-        "true",
-        "false",
-    ]
-)
-#: Words that people write for clauses and modifiers of ours.
-_MEANT = {
-    "threshold": "thresh",
-    "timeouts": "timeout",
-    "filter": "where",
-    "if": "where",
-    "group": "hist",
-    "histogram": "hist",
-    "start": "in",
-    "begin": "in",
-    "enter": "in",
-    "end": "out",
-    "exit": "out",
-    "stop": "out",
-    "alert": "on alert",
-    "save": "capture",
-    "print": "message",
-    "label": "as",
-    "limit": "thresh",
-    "drop": "cancel",
-}
-_UNITS = {
-    "nsec": "ns",
-    "usec": "us",
-    "msec": "ms",
-    "sec": "s",
-    "secs": "s",
-    "min": "m",
-    "mins": "m",
-    "hour": "h",
-    "hours": "h",
-    "micros": "us",
-    "millis": "ms",
-    "seconds": "s",
-    "second": "s",
-    "minutes": "m",
-}
-_STATEMENTS = frozenset(
-    ["for", "while", "print", "printf", "return", "let", "var", "delete", "else", "def", "function"]
-)
-_TOKEN = re.compile(
-    r'(?P<space>\s+|#[^\n]*)|(?P<doc>"""(?:[\s\S]*?""")?)|(?P<string>"(?:[^"\\\n]|\\.)*"?)|(?P<number>[0-9][\w.µ]*)'
-    r"|(?P<word>[A-Za-z_]\w*(?::[A-Za-z_]\w*)*)|(?P<sign>->|==|!=|<=|>=|=~|!~|<<|>>|&&|\|\||.)",
-    re.S,
-)
-_OPEN = {"(": ")", "[": "]", "{": "}"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    start: int
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.text)
-
-
-def tokens(text: str, start: int, end: int) -> list[_Token]:
-    """Return the tokens of a part of a text, without space and comments; it never fails."""
-    found = []
-    for match in _TOKEN.finditer(text, start, end):
-        if match.lastgroup != "space":
-            found.append(_Token(match.lastgroup or "sign", match.group(), match.start()))
-    return found
+#: What may stand before a value: a reserved word there was meant as the name of a field.
+_BEFORE_VALUES = frozenset("key where capture when ( , and or not == != < > by".split())
 
 
 def sentence(error: UnexpectedInput, source: Source, start: int, end: int) -> Diagnostic:
@@ -176,7 +55,7 @@ class _Reader:
         return self._other()
 
     # ------------------------------------------------------------------------ small helpers
-    def _span(self, token: _Token, to: _Token | None = None) -> Span:
+    def _span(self, token: Word, to: Word | None = None) -> Span:
         return Span(self.source, token.start, (to or token).end)
 
     def _make(
@@ -184,13 +63,13 @@ class _Reader:
     ) -> Diagnostic:
         return Diagnostic(code, name, message, span, label, **more)  # type: ignore[arg-type]
 
-    def _previous(self, back: int = 1) -> _Token | None:
+    def _previous(self, back: int = 1) -> Word | None:
         return self.before[-back] if len(self.before) >= back else None
 
     def _clause(self) -> str:
         """Return the last word before the error that begins a clause or a modifier."""
         for token in reversed(self.before):
-            if token.kind == "word" and token.text in (*CLAUSES, *_MODIFIERS):
+            if token.kind == "word" and token.text in (*CLAUSES, *MODIFIERS):
                 return token.text
         return ""
 
@@ -204,11 +83,11 @@ class _Reader:
                 return self._make("LT109", "unclosed", f"this {what} is not closed", span, "it begins here")
         if not self.at_end:
             return None
-        stack: list[_Token] = []
+        stack: list[Word] = []
         for token in self.every:
-            if token.text in _OPEN:
+            if token.text in OPEN:
                 stack.append(token)
-            elif stack and token.text == _OPEN[stack[-1].text]:
+            elif stack and token.text == OPEN[stack[-1].text]:
                 stack.pop()
         if not stack:
             return None
@@ -265,17 +144,17 @@ class _Reader:
             fixes=self._list_fix(here),
         )
 
-    def _clause_before(self, token: _Token) -> str:
+    def _clause_before(self, token: Word) -> str:
         for other in reversed([t for t in self.every if t.end <= token.start]):
-            if other.kind == "word" and other.text in (*CLAUSES, *_MODIFIERS):
+            if other.kind == "word" and other.text in (*CLAUSES, *MODIFIERS):
                 return other.text
         return ""
 
-    def _list_fix(self, word: _Token) -> tuple[Fix, ...]:
+    def _list_fix(self, word: Word) -> tuple[Fix, ...]:
         rest = [t for t in self.every if t.start >= word.end]
         if not rest or rest[0].text not in "([{":
             return ()
-        close = _OPEN[rest[0].text]
+        close = OPEN[rest[0].text]
         for token in rest:
             if token.text == close:
                 inner = self.source.text[rest[0].end : token.start]
@@ -341,13 +220,13 @@ class _Reader:
             fixes=(fix,),
         )
 
-    def _names_after(self, index: int) -> tuple[_Token, _Token] | None:
+    def _names_after(self, index: int) -> tuple[Word, Word] | None:
         """Return the first and last token of `a, b.c, d` after the one at `index`; None if it has no comma."""
         at, last, commas = index + 1, None, 0
         while (
             at < len(self.every)
             and self.every[at].kind == "word"
-            and self.every[at].text not in (*CLAUSES, *_MODIFIERS)
+            and self.every[at].text not in (*CLAUSES, *MODIFIERS)
         ):
             while at + 2 < len(self.every) and self.every[at + 1].text == ".":
                 at += 2
@@ -364,18 +243,18 @@ class _Reader:
 
     def _begins_clause(self, index: int) -> bool:
         text = self.every[index].text
-        return text in (*CLAUSES, *_MODIFIERS) or text in _MEANT or closest(text, ("thresh", "timeout")) is not None
+        return text in (*CLAUSES, *MODIFIERS) or text in MEANT or closest(text, ("thresh", "timeout")) is not None
 
     def _statement(self) -> Diagnostic | None:
         if self.at_end:
             return None
         here, previous = self.after[0], self._previous()
         if (
-            here.text in _STATEMENTS
-            or (previous is not None and previous.text in _STATEMENTS)
+            here.text in STATEMENTS
+            or (previous is not None and previous.text in STATEMENTS)
             or here.text in ("$", "@")
         ):
-            token = here if previous is None or previous.text not in _STATEMENTS else previous
+            token = here if previous is None or previous.text not in STATEMENTS else previous
             return self._make(
                 "LT108",
                 "statement",
@@ -388,9 +267,9 @@ class _Reader:
 
     def _clause_name(self) -> Diagnostic | None:
         for token in self.after[:1] + self.before[-1:]:
-            if token.kind != "word" or token.text in (*CLAUSES, *_MODIFIERS):
+            if token.kind != "word" or token.text in (*CLAUSES, *MODIFIERS):
                 continue
-            meant = _MEANT.get(token.text) or closest(token.text, (*CLAUSES, *_MODIFIERS, "rule", "const", "import"))
+            meant = MEANT.get(token.text) or closest(token.text, (*CLAUSES, *MODIFIERS, "rule", "const", "import"))
             if meant is not None and token.text != meant:
                 span = self._span(token)
                 return self._make(
@@ -405,7 +284,7 @@ class _Reader:
 
     def _reserved(self) -> Diagnostic | None:
         here, previous = (self.after[0] if self.after else None), self._previous()
-        if here is None or previous is None or here.text not in _RESERVED:
+        if here is None or previous is None or here.text not in RESERVED:
             return None
         if previous.text not in (
             "key",
@@ -440,7 +319,7 @@ class _Reader:
         expected = self._expected()
         label = f"expected {expected}" if expected else ""
         if self.at_end:
-            last = self.every[-1] if self.every else _Token("sign", "", 0)
+            last = self.every[-1] if self.every else Word("sign", "", 0)
             span = Span(self.source, last.end, last.end)
             return self._make("LT101", "syntax", "the text ends too early", span, label or "something is missing here")
         here = self.after[0]
@@ -467,10 +346,3 @@ class _Reader:
         words = {"NAME": "a name", "STRING": "a string", "LBRACE": "`{`", "RBRACE": "`}`", "RPAR": "`)`", "RSQB": "`]`"}
         words |= {"_EQ": "`=`", "COMMA": "`,`", "TYPE": "a type", "COLON": "`:`", "DURATION": "a duration"}
         return " or ".join(words[n] for n in sorted(names) if n in words) if len(names) <= 4 else ""
-
-
-def _unit(text: str) -> str | None:
-    for known in ("ns", "us", "µs", "ms", "s", "m", "h", "KiB", "MiB", "GiB"):
-        if text.lower() == known.lower():
-            return known
-    return _UNITS.get(text.lower())

@@ -171,17 +171,23 @@ def answer(requests: int, answers: int, rounds: int) -> None:
         os.write(answers, b"x")
 
 
-def hold_back(requests: int, answers: int, rounds: int, ns: int) -> list[int]:
-    """Wake the process that reads `requests`, then keep it from the last CPU for `ns`; return the true times."""
+def hold_back(victim: int, requests: int, answers: int, rounds: int, ns: int) -> list[int]:
+    """Wake the process `victim`, which reads `requests`, then keep it from the last CPU for `ns`; return true times."""
     pin(last_cpu())
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     held = []
     for _ in range(rounds):
-        time.sleep(0.002)  # it must be asleep again: only then is there a wakeup
+        while not asleep(victim):  # only a task that sleeps can be woken
+            time.sleep(0.001)
         os.write(requests, b"x")
         held.append(spin(ns))
         os.read(answers, 1)
     return held
+
+
+def asleep(tid: int) -> bool:
+    """Tell whether a process waits for something."""
+    return Path(f"/proc/{tid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def pin(cpu: int) -> None:

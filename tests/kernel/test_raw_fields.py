@@ -18,10 +18,11 @@ import pytest
 from helpers import catalog, loop_device, nanosleep, read_directly, rule_set
 
 from bpf_codegen import layout, plan, render
+from bpf_codegen.render import handler_fields
 from ltrules.catalog.tracefs import mount_tracefs
 from ltrules.engines.compiler import compile_object
 from ltrules.engines.programs import Programs
-from ltrules.lower import lower
+from ltrules.lower import lower, record_access
 from ltrules.raw import RAW_EVENTS
 
 pytestmark = pytest.mark.kernel
@@ -45,7 +46,9 @@ def both_ways() -> plan.Plan:
     programs = []
     for program in single.programs:
         assert program.access is plan.Access.RAW, program.event
-        for way, access in ((0, plan.Access.RAW), (1, plan.Access.RECORD)):
+        (event,) = catalog().find(f"{program.category}:{program.event}")
+        classic = record_access(event, [f.name for h in program.handlers for f in handler_fields(h)])
+        for way, access in enumerate((plan.Access.RAW, classic)):
             handlers = tuple(
                 dataclasses.replace(h, name=f"{h.name}{way}", rule=2 * h.rule + way) for h in program.handlers
             )

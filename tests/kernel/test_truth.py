@@ -33,7 +33,9 @@ rule w {
   thresh 15ms
 }
 """
-    with Child(answer, requests, reply, ROUNDS) as victim, Child(hold_back, wake, answers, ROUNDS, 20 * MS) as hog:
+    with Child(answer, requests, reply, ROUNDS) as victim, Child(
+        hold_back, victim.tid, wake, answers, ROUNDS, 20 * MS
+    ) as hog:
         victim.start()
         held: list[int] = []
         alerts, stats = run_rules(rule, lambda: held.extend(hog.work()), {"victim": victim.tid})
