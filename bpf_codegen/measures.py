@@ -135,6 +135,7 @@ def _add(name: str, histogram: Histogram) -> list[str]:
     return [
         *find,
         "",
+        "OPAQUE(bucket);",
         f"if (bucket < {size})",
         f"\tadd(&{name}_->bucket[bucket], 1);",
         f"add(&{name}_->sum, value);",

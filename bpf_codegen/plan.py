@@ -70,6 +70,7 @@ class FieldValue(Expr):
     dynamic: bool = False
     offset: int = 0
     raw: str = ""
+    sort: str = "int"  # int, pointer or enum: relocation wants the kind of type that the kernel has
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,10 @@ def _record_member(value: FieldValue) -> str:
         return f"u32 __data_loc_{value.name}"
     if value.string:
         return f"char {value.name}[{value.size}]"
+    if value.sort == "pointer":
+        return f"void *{value.name}"
+    if value.sort == "enum":
+        return f"enum {{ any_{value.name} }} {value.name}"
     return f"{'s' if value.signed else 'u'}{8 * value.size} {value.name}"
 
 

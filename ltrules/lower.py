@@ -359,8 +359,9 @@ def _field(expr: model.EventField, event: Event) -> plan.FieldValue:
     dynamic = field.shape is Shape.DYNAMIC_STRING
     string = dynamic or field.shape is Shape.STRING
     size = STRING_BYTES if dynamic else -(-field.size // 8) * 8 if string else field.size
+    sort = "pointer" if field.pointer else "enum" if field.c_type.startswith("enum ") else "int"
     return plan.FieldValue(
-        field.name, size, field.signed, string, dynamic, field.offset, entry.expression if entry else ""
+        field.name, size, field.signed, string, dynamic, field.offset, entry.expression if entry else "", sort
     )
 
 

@@ -75,7 +75,7 @@ _COMPLETE = RawEvent(
     },
 )
 _WORK = ("struct work_struct *", "work")
-_WORK_FIELD = RawField("(u64)work")
+_WORK_FIELD = RawField("address(work)")
 
 RAW_EVENTS: Mapping[str, RawEvent] = {
     "sched:sched_waking": _WAKEUP,
@@ -102,10 +102,10 @@ RAW_EVENTS: Mapping[str, RawEvent] = {
     "block:block_io_done": _ISSUE,
     "block:block_rq_complete": _COMPLETE,
     "workqueue:workqueue_execute_start": RawEvent(
-        (_WORK,), {"work": _WORK_FIELD, "function": RawField("(u64)work->func", (("work_struct", "func"),))}
+        (_WORK,), {"work": _WORK_FIELD, "function": RawField("address(work->func)", (("work_struct", "func"),))}
     ),
     "workqueue:workqueue_execute_end": RawEvent(
-        (_WORK, ("void *", "function")), {"work": _WORK_FIELD, "function": RawField("(u64)function")}
+        (_WORK, ("void *", "function")), {"work": _WORK_FIELD, "function": RawField("address(function)")}
     ),
     "workqueue:workqueue_activate_work": RawEvent((_WORK,), {"work": _WORK_FIELD}),
 }

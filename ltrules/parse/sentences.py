@@ -224,9 +224,7 @@ class _Reader:
         """Return the first and last token of `a, b.c, d` after the one at `index`; None if it has no comma."""
         at, last, commas = index + 1, None, 0
         while (
-            at < len(self.every)
-            and self.every[at].kind == "word"
-            and self.every[at].text not in (*CLAUSES, *MODIFIERS)
+            at < len(self.every) and self.every[at].kind == "word" and self.every[at].text not in (*CLAUSES, *MODIFIERS)
         ):
             while at + 2 < len(self.every) and self.every[at + 1].text == ".":
                 at += 2
@@ -249,11 +247,7 @@ class _Reader:
         if self.at_end:
             return None
         here, previous = self.after[0], self._previous()
-        if (
-            here.text in STATEMENTS
-            or (previous is not None and previous.text in STATEMENTS)
-            or here.text in ("$", "@")
-        ):
+        if here.text in STATEMENTS or (previous is not None and previous.text in STATEMENTS) or here.text in ("$", "@"):
             token = here if previous is None or previous.text not in STATEMENTS else previous
             return self._make(
                 "LT108",
