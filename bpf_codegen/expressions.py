@@ -87,6 +87,10 @@ def field_path(program: Program, value: FieldValue) -> str:
     return path
 
 
+#: Expressions of a rule's own clauses read no event: they are written for a program without one.
+NO_EVENT = Program("", "", "", Access.RECORD, ())
+
+
 @dataclass
 class Writer:
     """Writes the expressions of one handler; `strings` collects the buffers that they need filled first."""

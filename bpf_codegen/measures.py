@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bpf_codegen.expressions import Writer
 from bpf_codegen.plan import BUCKETS, GROUPS, Group, Histogram, Program, Rule
-from bpf_codegen.table import c_member
+from bpf_codegen.text import c_member
 
 
 def maps(rule: Rule) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bpf_codegen import measures, table
 from bpf_codegen.expressions import walk
-from bpf_codegen.handlers import handler_function, rule_functions
+from bpf_codegen.handlers import handler_function
 from bpf_codegen.plan import COUNTERS, Access, Expr, FieldValue, Handler, Plan, Program
+from bpf_codegen.reports import rule_functions
+from bpf_codegen.text import c_member
 
 
 def render(plan: Plan) -> str:
@@ -29,7 +31,7 @@ def _comment(text: str) -> str:
 
 
 def _shared(plan: Plan) -> str:
-    members = "".join(f"\t{table.c_member(p.member)};\n" for p in plan.parameters)
+    members = "".join(f"\t{c_member(p.member)};\n" for p in plan.parameters)
     counters = "".join(f"\tu64 {name};\n" for name in COUNTERS)
     return f"""/* What user space may change while the programs run. */
 struct control {{

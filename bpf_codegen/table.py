@@ -8,6 +8,7 @@ in one cache line.
 from __future__ import annotations
 
 from bpf_codegen.plan import WAYS, Member, Rule
+from bpf_codegen.text import c_member
 
 # An odd number near 2**64 divided by the golden ratio: multiplying by it spreads a key's low bits over the high ones.
 _GOLDEN = "0x9e3779b97f4a7c15ULL"
@@ -42,13 +43,6 @@ def _struct(name: str, members: tuple[Member, ...]) -> str:
     if not members:
         return ""
     return f"struct {name} {{\n" + "".join(f"\t{c_member(m)};\n" for m in members) + "};\n\n"
-
-
-def c_member(member: Member) -> str:
-    """Return a member's declaration in C, without the semicolon."""
-    if member.string:
-        return f"char {member.name}[{member.size}] __attribute__((aligned(8)))"
-    return f"{'s64' if member.signed else 'u64'} {member.name}"
 
 
 def functions(rule: Rule) -> str:

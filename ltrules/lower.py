@@ -197,18 +197,16 @@ class _Lowerer:
                 base = f"{self.names[index]}_{handler.role.value}"
                 counts[base] = counts.get(base, 0) + 1
                 suffix = f"_{counts[base]}" if counts[base] > 1 else ""
-                handlers.append(self._handler(f"{base}{suffix}_", index, rule, handler))
+                handlers.append(self._handler(f"{base}{suffix}", index, rule, handler))
             yield self._program(name, event, event_name, handlers)
 
     def _program(self, name: str, event: Event, full_name: str, handlers: list[plan.Handler]) -> plan.Program:
         raw = RAW_EVENTS.get(full_name)
         fields = {f.name: f for h in handlers for f in handler_fields(h)}
-        access = plan.Access.OFFSET
+        access = record_access(event, fields)
         arguments: tuple[tuple[str, str], ...] = ()
         if raw and self._raw_works(event, fields.values()):
             access, arguments = plan.Access.RAW, raw.arguments
-        elif event.record and not event.is_syscall and all("[" not in f for f in fields):
-            access = plan.Access.RECORD
         return plan.Program(name, event.category, event.name, access, tuple(handlers), event.record or "", arguments)
 
     def _raw_works(self, event: Event, fields: Iterable[plan.FieldValue]) -> bool:

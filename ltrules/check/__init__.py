@@ -8,7 +8,7 @@ from pathlib import Path
 from ltrules import model, syntax
 from ltrules.catalog.events import Catalog
 from ltrules.check.events import EventFinder
-from ltrules.check.expressions import Typer
+from ltrules.check.expressions import Typer, may_be_symbol
 from ltrules.check.files import Reader, ScopeBuilder
 from ltrules.check.params import ParamReader
 from ltrules.check.problems import Mistake, Problems
@@ -91,6 +91,8 @@ class _SetChecker:
     def _try_const(self, const: syntax.Const, scope: Scope) -> None:
         values = const.value.items if isinstance(const.value, syntax.ListExpr) else (const.value,)
         for value in values:
+            if isinstance(const.value, syntax.ListExpr) and may_be_symbol(value):
+                continue  # the field that the list is compared with will tell
             try:
                 self.typer.expr(value, Place(scope, "a const"))
             except Mistake:

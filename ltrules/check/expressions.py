@@ -145,7 +145,7 @@ class Typer:
 
     def _operands(self, node: syntax.Binary, place: Place) -> tuple[model.Expr, model.Expr]:
         """Type both sides; a bare upper-case name on one side may be a symbol of the field on the other."""
-        if _may_be_symbol(node.left, place) and not _may_be_symbol(node.right, place):
+        if may_be_symbol(node.left) and not may_be_symbol(node.right):
             right = self.expr(node.right, place)
             return self.expr(node.left, place, symbols_of(right)), right
         left = self.expr(node.left, place)
@@ -182,14 +182,14 @@ class Typer:
 
     def _member(self, node: syntax.Member, place: Place) -> model.Expr:
         operand = self.expr(node.operand, place)
-        choices = node.choices
+        choices, home = node.choices, place
         if isinstance(choices, syntax.Name):
-            choices = self.names.list_of(choices, place)
+            choices, home = self.names.list_of(choices, place)
         if not choices.items:
             return model.Constant(BOOL, 0)
         tests = []
         for item in choices.items:
-            value = self.expr(item, place, symbols_of(operand))
+            value = self.expr(item, home, symbols_of(operand))
             self._comparable(syntax.Binary(node.span, "==", node.operand, item), operand, value)
             tests.append(self._fold("==", BOOL, operand, value))
         result = tests[0]
@@ -321,7 +321,8 @@ def symbols_of(expr: model.Expr) -> Mapping[int, str]:
     return no_symbols
 
 
-def _may_be_symbol(node: syntax.Expr, place: Place) -> bool:
+def may_be_symbol(node: syntax.Expr) -> bool:
+    """Tell whether a node may name a value of a field: one word, in capitals."""
     return isinstance(node, syntax.Name) and len(node.path) == 1 and node.path[0].isupper()
 
 

@@ -120,13 +120,13 @@ class Names:
             raise self.problems.note("LT211", f"`{node}` is a list", node.span, "it stands only after `one of`")
         return self.typer.expr(const.value, place.inside_macro(scope, {}))
 
-    def list_of(self, node: syntax.Name, place: Place) -> syntax.ListExpr:
-        """Return the list that a name after `one of` stands for."""
+    def list_of(self, node: syntax.Name, place: Place) -> tuple[syntax.ListExpr, Place]:
+        """Return the list that a name after `one of` stands for, and the place from which its items are read."""
         scope, path = place.scope.alias(node.path)
         if len(path) == 1 and path[0] in scope.consts:
             value = scope.consts[path[0]].value
             if isinstance(value, syntax.ListExpr):
-                return value
+                return value, place.inside_macro(scope, {})
             raise self.problems.note("LT211", f"`{node}` is not a list", node.span, "`one of` needs one")
         lists = [n for n, c in scope.consts.items() if isinstance(c.value, syntax.ListExpr)]
         raise self.problems.unknown("LT203", f"there is no list `{node}`", node.span, path[-1], lists)

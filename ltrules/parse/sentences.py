@@ -10,8 +10,22 @@ from ltrules.diagnostics import Diagnostic, Edit, Fix, closest, replace
 from ltrules.parse.words import CLAUSES, MEANT, MODIFIERS, OPEN, RESERVED, STATEMENTS, UNITS, Word, meant_unit, tokens
 from ltrules.source import Source, Span
 
+_NAMES = {
+    "LT101": "syntax",
+    "LT102": "bare-key-list",
+    "LT103": "duration-unit",
+    "LT104": "clause-name",
+    "LT105": "in-as-operator",
+    "LT106": "arrow",
+    "LT107": "assignment-in-where",
+    "LT108": "statement",
+    "LT109": "unclosed",
+    "LT110": "reserved-word",
+}
 #: What may stand before a value: a reserved word there was meant as the name of a field.
-_BEFORE_VALUES = frozenset("key where capture when ( , and or not == != < > by".split())
+_BEFORE_VALUES = frozenset(
+    ("key", "where", "capture", "when", "(", ",", "and", "or", "not", "==", "!=", "<", ">", "by")
+)
 
 
 def sentence(error: UnexpectedInput, source: Source, start: int, end: int) -> Diagnostic:
@@ -46,6 +60,8 @@ class _Reader:
             self._unit,
             self._bare_list,
             self._statement,
+            self._unclosed_before,
+            self._comma,
             self._clause_name,
             self._reserved,
         ):
@@ -58,10 +74,8 @@ class _Reader:
     def _span(self, token: Word, to: Word | None = None) -> Span:
         return Span(self.source, token.start, (to or token).end)
 
-    def _make(
-        self, code: str, name: str, message: str, span: Span, label: str = "", **more: tuple[object, ...]
-    ) -> Diagnostic:
-        return Diagnostic(code, name, message, span, label, **more)  # type: ignore[arg-type]
+    def _make(self, code: str, message: str, span: Span, label: str = "", **more: tuple[object, ...]) -> Diagnostic:
+        return Diagnostic(code, _NAMES[code], message, span, label, **more)  # type: ignore[arg-type]
 
     def _previous(self, back: int = 1) -> Word | None:
         return self.before[-back] if len(self.before) >= back else None
@@ -80,33 +94,29 @@ class _Reader:
             if not whole.get(token.kind, True):
                 what = "doc string" if token.kind == "doc" else "string"
                 span = Span(self.source, token.start, token.start + (3 if token.kind == "doc" else 1))
-                return self._make("LT109", "unclosed", f"this {what} is not closed", span, "it begins here")
-        if not self.at_end:
-            return None
-        stack: list[Word] = []
-        for token in self.every:
-            if token.text in OPEN:
-                stack.append(token)
-            elif stack and token.text == OPEN[stack[-1].text]:
-                stack.pop()
+                return self._make("LT109", f"this {what} is not closed", span, "it begins here")
+        return self._open_bracket(self.every) if self.at_end else None
+
+    def _unclosed_before(self) -> Diagnostic | None:
+        """`key (a, b, out …`: the clause after a list that is not closed."""
+        stack = _open_brackets(self.every)
+        if stack and stack[-1].text != "{" and stack[-1] in self.before:
+            return self._open_bracket(self.before)
+        return None
+
+    def _open_bracket(self, words: list[Word]) -> Diagnostic | None:
+        stack = _open_brackets(words)
         if not stack:
             return None
-        opened = stack[-1]
-        line = self.source.position(opened.start)[0]
-        return self._make(
-            "LT109",
-            "unclosed",
-            f"`{opened.text}` opened at line {line} is not closed",
-            self._span(opened),
-            "opened here",
-        )
+        line = self.source.position(stack[-1].start)[0]
+        message = f"`{stack[-1].text}` opened at line {line} is not closed"
+        return self._make("LT109", message, self._span(stack[-1]), "opened here")
 
     def _arrow(self) -> Diagnostic | None:
         for token in self.after[:1] + self.before[-1:]:
             if token.text == "->":
                 return self._make(
                     "LT106",
-                    "arrow",
                     "pointers are followed with `.`",
                     self._span(token),
                     fixes=(replace(self._span(token), "."),),
@@ -116,10 +126,13 @@ class _Reader:
     def _assignment(self) -> Diagnostic | None:
         if self.at_end or self.after[0].text != "=" or self._clause() not in ("where", "when"):
             return None
-        span = self._span(self.after[0])
-        return self._make(
-            "LT107", "assignment-in-where", "`=` gives a name; compare with `==`", span, fixes=(replace(span, "=="),)
-        )
+        first = last = self.after[0]
+        if self.before[-1].text == "==" and self.before[-1].end == first.start:
+            first = self.before[-1]
+        elif len(self.after) > 1 and self.after[1].text == "=":
+            last = self.after[1]
+        span = self._span(first, last)
+        return self._make("LT107", "`=` gives a name; compare with `==`", span, fixes=(replace(span, "=="),))
 
     def _membership(self) -> Diagnostic | None:
         here = self.after[0] if self.after else None
@@ -128,7 +141,7 @@ class _Reader:
             return None
         if here.text != "in":
             # In a block, `in` begins a clause: the error comes at the list after it.
-            if previous.text != "in" or here.text not in ("(", "["):
+            if previous.text != "in" or here.text not in OPEN:
                 return None
             here = previous
         if self._clause_before(here) not in ("where", "when"):
@@ -136,7 +149,6 @@ class _Reader:
         span = self._span(here)
         return self._make(
             "LT105",
-            "in-as-operator",
             "`in` opens a rule; it does not test membership",
             span,
             "reads as the start of another rule",
@@ -152,7 +164,7 @@ class _Reader:
 
     def _list_fix(self, word: Word) -> tuple[Fix, ...]:
         rest = [t for t in self.every if t.start >= word.end]
-        if not rest or rest[0].text not in "([{":
+        if not rest or rest[0].text not in OPEN:
             return ()
         close = OPEN[rest[0].text]
         for token in rest:
@@ -164,37 +176,28 @@ class _Reader:
     def _unit(self) -> Diagnostic | None:
         here, previous = (self.after[0] if self.after else None), self._previous()
         if here and previous and here.kind == "word" and re.fullmatch(r"[0-9][0-9_.]*", previous.text):
-            unit = _unit(here.text)
+            unit = meant_unit(here.text)
             if unit:
                 span = self._span(previous, here)
                 return self._make(
                     "LT103",
-                    "duration-unit",
                     f"`{span.text}` is two words",
                     span,
                     "number and unit are written together",
                     fixes=(replace(span, previous.text + unit),),
                 )
-        if here and (match := re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([A-Za-zµ]+)", here.text)):
-            unit = _unit(match[2])
+        if {"INT", "DURATION"}.isdisjoint(self._names()):
+            return None  # no number may stand here, with a unit or without
+        match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([A-Za-zµμ]+)", here.text) if here else None
+        if here and match and match[2] not in (*UNITS, "x", "X"):
+            unit = meant_unit(match[2])
             span = Span(self.source, here.start + len(match[1]), here.end)
             fixes = (replace(span, unit),) if unit else ()
             return self._make(
-                "LT103",
-                "duration-unit",
-                f"`{match[2]}` is not a unit",
-                span,
-                "units are ns us ms s m h, and B KiB MiB GiB",
-                fixes=fixes,
+                "LT103", f"`{match[2]}` is not a unit", span, "units are ns us ms s m h, and B KiB MiB GiB", fixes=fixes
             )
         if here and re.fullmatch(r"[0-9][0-9_]*\.[0-9]+", here.text):
-            return self._make(
-                "LT103",
-                "duration-unit",
-                f"`{here.text}` needs a unit",
-                self._span(here),
-                "only durations have fractions",
-            )
+            return self._make("LT103", f"`{here.text}` needs a unit", self._span(here), "only durations have fractions")
         return None
 
     def _bare_list(self) -> Diagnostic | None:
@@ -211,7 +214,6 @@ class _Reader:
         first = self._span(*hit[0])
         return self._make(
             "LT102",
-            "bare-key-list",
             "a compound key needs parentheses",
             first,
             "several key fields, written as a bare list",
@@ -241,34 +243,47 @@ class _Reader:
 
     def _begins_clause(self, index: int) -> bool:
         text = self.every[index].text
-        return text in (*CLAUSES, *MODIFIERS) or text in MEANT or closest(text, ("thresh", "timeout")) is not None
+        known = text in (*CLAUSES, *MODIFIERS) or text in MEANT or text in STATEMENTS
+        return known or closest(text, ("thresh", "timeout")) is not None
 
     def _statement(self) -> Diagnostic | None:
         if self.at_end:
             return None
         here, previous = self.after[0], self._previous()
-        if here.text in STATEMENTS or (previous is not None and previous.text in STATEMENTS) or here.text in ("$", "@"):
+        block = here.text == "if" and any(t.text == "{" for t in self.after)
+        before = previous is not None and previous.text in STATEMENTS
+        if here.text in STATEMENTS or before or block or here.text in ("$", "@"):
             token = here if previous is None or previous.text not in STATEMENTS else previous
             return self._make(
                 "LT108",
-                "statement",
                 "rules hold clauses, not code",
                 self._span(token),
                 "not part of the language",
-                helps=("`ltrules check --help` names the language reference; a rule is `in …`, `out …` and limits",),
+                helps=("a rule is `in …`, `out …` and limits; a condition is `where` after an event, or `when`",),
             )
         return None
 
+    def _comma(self) -> Diagnostic | None:
+        """`in a key x out b key x`: in a rule on one line, clauses are joined by commas."""
+        here, previous = (self.after[0] if self.after else None), self._previous()
+        if here is None or previous is None or here.text not in CLAUSES or "COMMA" not in self._names():
+            return None
+        end = Span(self.source, previous.end, previous.end)
+        fix = Fix(f"Write a comma before `{here.text}`", (Edit(end, ","),))
+        return self._make(
+            "LT101", f"there is no comma before `{here.text}`", self._span(here),
+            "outside of a block, commas join the clauses of a rule", fixes=(fix,)
+        )  # fmt: skip
+
     def _clause_name(self) -> Diagnostic | None:
         for token in self.after[:1] + self.before[-1:]:
-            if token.kind != "word" or token.text in (*CLAUSES, *MODIFIERS):
+            if token.kind != "word" or token.text in (*CLAUSES, *MODIFIERS) or token.text in RESERVED:
                 continue
             meant = MEANT.get(token.text) or closest(token.text, (*CLAUSES, *MODIFIERS, "rule", "const", "import"))
             if meant is not None and token.text != meant:
                 span = self._span(token)
                 return self._make(
                     "LT104",
-                    "clause-name",
                     f"there is no clause `{token.text}`",
                     span,
                     f"did you mean `{meant}`?",
@@ -280,29 +295,13 @@ class _Reader:
         here, previous = (self.after[0] if self.after else None), self._previous()
         if here is None or previous is None or here.text not in RESERVED:
             return None
-        if previous.text not in (
-            "key",
-            "where",
-            "capture",
-            "when",
-            "(",
-            ",",
-            "and",
-            "or",
-            "not",
-            "==",
-            "!=",
-            "<",
-            ">",
-            "by",
-        ):
+        if previous.text not in _BEFORE_VALUES:
             return None
         if previous.text == "," and not any(t.text == "(" for t in self.before):
             return None
         span = self._span(here)
         return self._make(
             "LT110",
-            "reserved-word",
             f"`{here.text}` is a word of the language",
             span,
             f"a field of this name is written `ev.{here.text}`",
@@ -315,28 +314,51 @@ class _Reader:
         if self.at_end:
             last = self.every[-1] if self.every else Word("sign", "", 0)
             span = Span(self.source, last.end, last.end)
-            return self._make("LT101", "syntax", "the text ends too early", span, label or "something is missing here")
+            return self._make("LT101", "the text ends too early", span, label or "something is missing here")
         here = self.after[0]
         shown = here.text if len(here.text) <= 20 else here.text[:17] + "..."
         if not shown.isprintable():
             shown = ascii(shown)[1:-1]
-        return self._make("LT101", "syntax", f"unexpected `{shown}`", self._span(here), label)
+        return self._make("LT101", f"unexpected `{shown}`", self._span(here), label)
 
     def _expected(self) -> str:
         """Return in a few words what could have stood here."""
-        names: set[str] = set()
-        if isinstance(self.error, UnexpectedToken):
-            names = set(self.error.accepts or self.error.expected or ())
-        elif isinstance(self.error, UnexpectedCharacters):
-            names = set(self.error.allowed or ())
+        names = self._names()
         if {"PROBE"} & names:
             return "an event"
         if {"LPAR", "INT"} <= names:
             return "a value"
+        if {"KEY", "COMMA"} <= names:
+            return "a modifier such as `key`, or `,` and a clause"
         if {"THRESH", "OUT"} & names:
             return "a clause"
         if {"RULE", "CONST"} & names:
-            return "a rule"
+            return "`,` and a clause, or another rule" if "COMMA" in names else "a rule"
         words = {"NAME": "a name", "STRING": "a string", "LBRACE": "`{`", "RBRACE": "`}`", "RPAR": "`)`", "RSQB": "`]`"}
-        words |= {"_EQ": "`=`", "COMMA": "`,`", "TYPE": "a type", "COLON": "`:`", "DURATION": "a duration"}
+        words |= {
+            "_EQ": "`=`",
+            "LPAR": "`(`",
+            "OF": "`of`",
+            "COMMA": "`,`",
+            "TYPE": "a type",
+            "COLON": "`:`",
+            "DURATION": "a duration",
+        }
         return " or ".join(words[n] for n in sorted(names) if n in words) if len(names) <= 4 else ""
+
+    def _names(self) -> set[str]:
+        """Return the terminals that could have stood here."""
+        if isinstance(self.error, UnexpectedToken):
+            return set(self.error.accepts or self.error.expected or ())
+        return set(self.error.allowed or ()) if isinstance(self.error, UnexpectedCharacters) else set()
+
+
+def _open_brackets(words: list[Word]) -> list[Word]:
+    """Return the brackets that are not closed, the innermost last."""
+    stack: list[Word] = []
+    for word in words:
+        if word.text in OPEN:
+            stack.append(word)
+        elif stack and word.text == OPEN[stack[-1].text]:
+            stack.pop()
+    return stack

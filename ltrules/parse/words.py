@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-CLAUSES = tuple(
-    "in out cancel at step during when thresh timeout expire inflight duplicate rate after sample hist stat message on"
-    " param requires meta".split()
-)
-MODIFIERS = tuple("key where capture as from within fork optional once then".split())
-RESERVED = frozenset(
-    "in out step during cancel key where capture thresh timeout when rule const macro import requires test and or not"
-    " one has as else then within true false".split()
-)
+CLAUSES = (
+    "in", "out", "cancel", "at", "step", "during", "when", "thresh", "timeout", "expire", "inflight", "duplicate",
+    "rate", "after", "sample", "hist", "stat", "message", "on", "param", "requires", "meta",
+)  # fmt: skip
+MODIFIERS = ("key", "where", "capture", "as", "from", "within", "fork", "optional", "once", "then")
+RESERVED = frozenset((
+    "in", "out", "step", "during", "cancel", "key", "where", "capture", "thresh", "timeout", "when", "rule",
+    "const", "macro", "import", "requires", "test", "and", "or", "not", "one", "has", "as", "else", "then",
+    "within", "true", "false",
+))  # fmt: skip
 #: Words that people write for clauses and modifiers of ours.
 MEANT = {
     "threshold": "thresh",
@@ -45,7 +46,7 @@ _UNITS_MEANT = {
     "m": "min mins minute minutes",
     "h": "hr hour hours",
 }
-STATEMENTS = frozenset("for while print printf return let var delete else def function".split())
+STATEMENTS = frozenset(("for", "while", "print", "printf", "return", "let", "var", "delete", "else", "def", "function"))
 OPEN = {"(": ")", "[": "]", "{": "}"}
 _TOKEN = re.compile(
     r'(?P<space>\s+|#[^\n]*)|(?P<doc>"""(?:[\s\S]*?""")?)|(?P<string>"(?:[^"\\\n]|\\.)*"?)|(?P<number>[0-9][\w.µ]*)'

@@ -111,7 +111,7 @@ def test_arguments_and_records_say_the_same(tmp_path: Path) -> None:
     planned = both_ways()
     records, programs = collect(planned, lambda: make_events(tmp_path / "image"))
     with programs:
-        misses = sum(info.recursion_misses for info in programs.program_infos())
+        misses = sum(info.recursion_misses for info in programs.program_infos() if info.name.startswith("a"))
         counters = struct.Struct(layout.counters_format())
         lost_at = plan.COUNTERS.index("lost")
         for index in range(len(planned.rules)):
@@ -123,14 +123,16 @@ def test_arguments_and_records_say_the_same(tmp_path: Path) -> None:
         index = struct.unpack_from("=I", record)[0]
         fields = formats[index].unpack_from(record)
         seen[index][(fields[7], *fields[9:])] += 1  # the CPU, and what was captured
-    # An event may be under way while the gate opens and shuts; classic programs miss those in the midst of others.
+    # An event may be under way while the gate opens and shuts. Programs at records miss events that happen in the midst of
+    # another record, and the kernel does not count all of those: only what they did see must be known to the others too.
     tolerated = 2 * (os.cpu_count() or 1) + misses
     silent = set()
     for number, name in enumerate(RAW_EVENTS):
-        arguments, record_values = seen[2 * number], seen[2 * number + 1]
+        arguments, from_record = seen[2 * number], seen[2 * number + 1]
         if not arguments:
             silent.add(name)
-        different = (arguments - record_values) + (record_values - arguments)
+        unknown = from_record - arguments
         captured = [m.name for m in planned.rules[2 * number].closing]
-        assert different.total() <= tolerated, (name, captured, different.most_common(6))
+        assert unknown.total() <= tolerated, (name, captured, unknown.most_common(6), arguments.most_common(6))
+        assert from_record.total() >= arguments.total() / 2 - tolerated, name
     assert silent <= MAY_BE_SILENT

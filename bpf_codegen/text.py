@@ -1,0 +1,20 @@
+"""Small pieces of C text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bpf_codegen.plan import Member
+
+
+def indent(lines: Iterable[str], depth: int = 1) -> str:
+    """Return lines as C text, indented by tabs."""
+    tabs = "\t" * depth
+    return "".join(f"{tabs}{line}\n" if line.strip() else "\n" for line in lines)
+
+
+def c_member(member: Member) -> str:
+    """Return a member's declaration in C, without the semicolon."""
+    if member.string:
+        return f"char {member.name}[{member.size}] __attribute__((aligned(8)))"
+    return f"{'s64' if member.signed else 'u64'} {member.name}"
