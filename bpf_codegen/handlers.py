@@ -6,7 +6,7 @@ import re
 
 from bpf_codegen import measures
 from bpf_codegen.expressions import NO_EVENT, Writer, walk
-from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Program, Role, Rule, Stored
+from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Outcome, Program, Role, Rule, Stored
 from bpf_codegen.reports import report
 from bpf_codegen.text import indent
 
@@ -239,11 +239,11 @@ def _judge(rule: Rule, handler: Handler, program: Program, writer: Writer) -> li
     if rule.thresh is not None:
         flags = f"outcome << OUTCOME_SHIFT{_late(rule)}"
         copy = ["record->out = out;"] if needed else fill
-        report = report(rule, handler.rule, "KIND_ALERT", "latency", "limit", flags, copy)
+        reported = report(rule, handler.rule, "KIND_ALERT", "latency", "limit", flags, copy)
         judged += [
             f"s64 limit = {writer.integer(rule.thresh)};",
             "if ((s64)latency > limit) {",
-            *("\t" + line for line in report),
+            *("\t" + line for line in reported),
             "}",
         ]
     if rule.when is not None:

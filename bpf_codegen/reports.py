@@ -87,8 +87,8 @@ def _settle(rule: Rule, index: int) -> str:
         limit = writer.integer(rule.timeout)
         lines = [f"struct {name}_key key = set->key[way];", f"s64 timeout = {limit};", ""]
         clear = ["__builtin_memset(&record->out, 0, sizeof(record->out));"] if rule.closing else []
-        report = report(rule, index, "KIND_TIMEOUT", "age", "timeout", "flags", clear)
-        lines += ["if (!(state & REPORTED) && (s64)age > timeout) {", *("\t" + line for line in report), "}"]
+        reported = report(rule, index, "KIND_TIMEOUT", "age", "timeout", "flags", clear)
+        lines += ["if (!(state & REPORTED) && (s64)age > timeout) {", *("\t" + line for line in reported), "}"]
         if rule.drop:
             too_old.append("(s64)age > timeout")
     if rule.expire:

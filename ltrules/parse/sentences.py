@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
 from ltrules.diagnostics import Diagnostic, Edit, Fix, closest, replace
+from ltrules.parse.expected import expected, possible
 from ltrules.parse.words import CLAUSES, MEANT, MODIFIERS, OPEN, RESERVED, STATEMENTS, UNITS, Word, meant_unit, tokens
 from ltrules.source import Source, Span
 
@@ -186,7 +187,7 @@ class _Reader:
                     "number and unit are written together",
                     fixes=(replace(span, previous.text + unit),),
                 )
-        if {"INT", "DURATION"}.isdisjoint(self._names()):
+        if {"INT", "DURATION"}.isdisjoint(possible(self.error)):
             return None  # no number may stand here, with a unit or without
         match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([A-Za-zµμ]+)", here.text) if here else None
         if here and match and match[2] not in (*UNITS, "x", "X"):
@@ -266,7 +267,7 @@ class _Reader:
     def _comma(self) -> Diagnostic | None:
         """`in a key x out b key x`: in a rule on one line, clauses are joined by commas."""
         here, previous = (self.after[0] if self.after else None), self._previous()
-        if here is None or previous is None or here.text not in CLAUSES or "COMMA" not in self._names():
+        if here is None or previous is None or here.text not in CLAUSES or "COMMA" not in possible(self.error):
             return None
         end = Span(self.source, previous.end, previous.end)
         fix = Fix(f"Write a comma before `{here.text}`", (Edit(end, ","),))
@@ -309,8 +310,8 @@ class _Reader:
         )
 
     def _other(self) -> Diagnostic:
-        expected = self._expected()
-        label = f"expected {expected}" if expected else ""
+        wanted = expected(self.error)
+        label = f"expected {wanted}" if wanted else ""
         if self.at_end:
             last = self.every[-1] if self.every else Word("sign", "", 0)
             span = Span(self.source, last.end, last.end)
@@ -320,37 +321,6 @@ class _Reader:
         if not shown.isprintable():
             shown = ascii(shown)[1:-1]
         return self._make("LT101", f"unexpected `{shown}`", self._span(here), label)
-
-    def _expected(self) -> str:
-        """Return in a few words what could have stood here."""
-        names = self._names()
-        if {"PROBE"} & names:
-            return "an event"
-        if {"LPAR", "INT"} <= names:
-            return "a value"
-        if {"KEY", "COMMA"} <= names:
-            return "a modifier such as `key`, or `,` and a clause"
-        if {"THRESH", "OUT"} & names:
-            return "a clause"
-        if {"RULE", "CONST"} & names:
-            return "`,` and a clause, or another rule" if "COMMA" in names else "a rule"
-        words = {"NAME": "a name", "STRING": "a string", "LBRACE": "`{`", "RBRACE": "`}`", "RPAR": "`)`", "RSQB": "`]`"}
-        words |= {
-            "_EQ": "`=`",
-            "LPAR": "`(`",
-            "OF": "`of`",
-            "COMMA": "`,`",
-            "TYPE": "a type",
-            "COLON": "`:`",
-            "DURATION": "a duration",
-        }
-        return " or ".join(words[n] for n in sorted(names) if n in words) if len(names) <= 4 else ""
-
-    def _names(self) -> set[str]:
-        """Return the terminals that could have stood here."""
-        if isinstance(self.error, UnexpectedToken):
-            return set(self.error.accepts or self.error.expected or ())
-        return set(self.error.allowed or ()) if isinstance(self.error, UnexpectedCharacters) else set()
 
 
 def _open_brackets(words: list[Word]) -> list[Word]:

@@ -156,7 +156,8 @@ static __noinline u32 io_settle(struct io_set *set, u32 way, u64 state, u64 at, 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -165,7 +166,8 @@ static __noinline void io_sweep_slot(struct io_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -189,7 +191,7 @@ static long io_sweep(void *map, u32 *index, struct io_set *set, u64 *at)
 }
 
 /* rule.lt:4: out block:no_such_done else block:block_io_done else block:block_rq_complete key (dev, sector) */
-static __always_inline void io_out_(u64 *ctx, u64 *now)
+static __always_inline void io_out(u64 *ctx, u64 *now)
 {
 	struct request *rq = (void *)ctx[0];
 	struct io_key key = {};
@@ -202,7 +204,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = io_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -228,6 +230,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&io_latency_->bucket[bucket], 1);
 		add(&io_latency_->sum, value);
@@ -260,7 +263,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:3: in block:no_such_start else block:block_io_start else block:block_rq_issue key (dev, sector) */
-static __always_inline void io_in_(u64 *ctx, u64 *now)
+static __always_inline void io_in(u64 *ctx, u64 *now)
 {
 	struct request *rq = (void *)ctx[0];
 	struct io_key key = {};
@@ -274,17 +277,18 @@ static __always_inline void io_in_(u64 *ctx, u64 *now)
 	u32 way = io_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && io_claim(set, way, &state)) {
+	if (state && io_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && io_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(io_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = io_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -294,15 +298,15 @@ static __always_inline void io_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !io_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:5: cancel block:no_such_requeue? or block:block_rq_requeue? key (dev, sector) */
-static __always_inline void io_cancel_(struct trace_event_raw_block_rq_requeue *ctx, u64 *now)
+static __always_inline void io_cancel(struct trace_event_raw_block_rq_requeue *ctx, u64 *now)
 {
 	struct io_key key = {};
 	key.dev = (u32)(u64)ctx->dev;
@@ -314,7 +318,7 @@ static __always_inline void io_cancel_(struct trace_event_raw_block_rq_requeue *
 	u64 state = 0;
 	u32 way = io_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
@@ -436,7 +440,8 @@ static __noinline u32 many_settle(struct many_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -445,7 +450,8 @@ static __noinline void many_sweep_slot(struct many_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -469,7 +475,7 @@ static long many_sweep(void *map, u32 *index, struct many_set *set, u64 *at)
 }
 
 /* rule.lt:8: out sched_switch key next_pid */
-static __always_inline void many_out_(u64 *ctx, u64 *now)
+static __always_inline void many_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct many_key key = {};
@@ -481,7 +487,7 @@ static __always_inline void many_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = many_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -507,6 +513,7 @@ static __always_inline void many_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&many_latency_->bucket[bucket], 1);
 		add(&many_latency_->sum, value);
@@ -539,7 +546,7 @@ static __always_inline void many_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:8: in sched_wakeup or sched_wakeup_new or sched_not_here? key pid */
-static __always_inline void many_in_(u64 *ctx, u64 *now)
+static __always_inline void many_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct many_key key = {};
@@ -552,17 +559,18 @@ static __always_inline void many_in_(u64 *ctx, u64 *now)
 	u32 way = many_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && many_claim(set, way, &state)) {
+	if (state && many_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && many_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(many_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = many_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -572,15 +580,15 @@ static __always_inline void many_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !many_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:8: in sched_wakeup or sched_wakeup_new or sched_not_here? key pid */
-static __always_inline void many_in_2_(u64 *ctx, u64 *now)
+static __always_inline void many_in_2(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct many_key key = {};
@@ -593,17 +601,18 @@ static __always_inline void many_in_2_(u64 *ctx, u64 *now)
 	u32 way = many_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && many_claim(set, way, &state)) {
+	if (state && many_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && many_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(many_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = many_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -613,9 +622,9 @@ static __always_inline void many_in_2_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !many_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -627,7 +636,7 @@ int on_block_io_done(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_out_(ctx, &now);
+	io_out(ctx, &now);
 	return 0;
 }
 
@@ -638,7 +647,7 @@ int on_block_io_start(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_in_(ctx, &now);
+	io_in(ctx, &now);
 	return 0;
 }
 
@@ -649,7 +658,7 @@ int on_block_rq_requeue(struct trace_event_raw_block_rq_requeue *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_cancel_(ctx, &now);
+	io_cancel(ctx, &now);
 	return 0;
 }
 
@@ -660,7 +669,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	many_out_(ctx, &now);
+	many_out(ctx, &now);
 	return 0;
 }
 
@@ -671,7 +680,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	many_in_(ctx, &now);
+	many_in(ctx, &now);
 	return 0;
 }
 
@@ -682,7 +691,7 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	many_in_2_(ctx, &now);
+	many_in_2(ctx, &now);
 	return 0;
 }
 

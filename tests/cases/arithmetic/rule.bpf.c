@@ -168,7 +168,8 @@ static __noinline u32 odd_settle(struct odd_set *set, u32 way, u64 state, u64 at
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -177,7 +178,8 @@ static __noinline void odd_sweep_slot(struct odd_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -201,7 +203,7 @@ static long odd_sweep(void *map, u32 *index, struct odd_set *set, u64 *at)
 }
 
 /* rule.lt:5: out block_rq_complete key sector capture (x = error * -3 % 7 - nr_sector, y = if(error < 0, -error, sector)) */
-static __always_inline void odd_out_(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
+static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
 {
 	struct odd_key key = {};
 	key.sector = (u64)ctx->sector;
@@ -212,7 +214,7 @@ static __always_inline void odd_out_(struct trace_event_raw_block_rq_completion 
 	u64 state = 0;
 	u32 way = odd_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -238,6 +240,7 @@ static __always_inline void odd_out_(struct trace_event_raw_block_rq_completion 
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&odd_latency_->bucket[bucket], 1);
 		add(&odd_latency_->sum, value);
@@ -272,7 +275,7 @@ static __always_inline void odd_out_(struct trace_event_raw_block_rq_completion 
 }
 
 /* rule.lt:2: in block_rq_issue key sector where (nr_sector + 7) / 8 * 8 != bytes / (nr_sector - 8) and sector % 8 == 0 and sector >> 3 > 1 << 40 and -dev < ~ioprio and (100 - task.tgid < 5 or (nr_sector | 1) ^ 3 >= -1 or not (dev & 0xff == 3)) */
-static __always_inline void odd_in_(struct trace_event_raw_block_rq *ctx, u64 *now)
+static __always_inline void odd_in(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
 	if (!(divide(ctx->nr_sector + 7LL, 8LL) * 8LL != divide((u64)ctx->bytes, ctx->nr_sector - 8LL) && remainder_unsigned((u64)ctx->sector, 8LL) == 0LL && (u64)((u64)(u64)ctx->sector >> 3) > (u64)1099511627776LL && (s64)-(u64)(u64)ctx->dev < (s64)~(u64)(u64)ctx->ioprio && ((s64)(100LL - (bpf_get_current_pid_tgid() >> 32)) < 5LL || (s64)((ctx->nr_sector | 1LL) ^ 3LL) >= -1LL || !((ctx->dev & 255LL) == 3LL))))
 		return;
@@ -286,17 +289,18 @@ static __always_inline void odd_in_(struct trace_event_raw_block_rq *ctx, u64 *n
 	u32 way = odd_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && odd_claim(set, way, &state)) {
+	if (state && odd_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && odd_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(odd_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = odd_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -306,9 +310,9 @@ static __always_inline void odd_in_(struct trace_event_raw_block_rq *ctx, u64 *n
 
 		if (other == way || !seen || !odd_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -320,7 +324,7 @@ int on_block_rq_complete(struct trace_event_raw_block_rq_completion *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	odd_out_(ctx, &now);
+	odd_out(ctx, &now);
 	return 0;
 }
 
@@ -331,7 +335,7 @@ int on_block_rq_issue(struct trace_event_raw_block_rq *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	odd_in_(ctx, &now);
+	odd_in(ctx, &now);
 	return 0;
 }
 

@@ -43,12 +43,6 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-struct trace_event_raw_nmi_handler {
-	s64 delta_ns;
-	s32 handled;
-	u64 handler;
-} CORE;
-
 struct trace_event_raw_sched_stat_runtime {
 	u32 __data_loc_comm;
 	s32 pid;
@@ -135,16 +129,16 @@ struct nmi_record {
 };
 
 /* rule.lt:1: at nmi_handler took delta_ns * 1ns key cpu.id where handled > 0 capture handler */
-static __always_inline void nmi_at_(struct trace_event_raw_nmi_handler *ctx, u64 *now)
+static __always_inline void nmi_at(void *ctx, u64 *now)
 {
-	if (!((s64)ctx->handled > 0LL))
+	if (!((s64)*(s32 *)((void *)ctx + 24) > 0LL))
 		return;
 	struct nmi_key key = {};
 	key.id = bpf_get_smp_processor_id();
 	struct counters *counters = counters_of(0);
 	if (!counters)
 		return;
-	s64 took = ctx->delta_ns * 1LL;
+	s64 took = *(s64 *)((void *)ctx + 16) * 1LL;
 	u64 latency = took > 0 ? took : 0;
 	u64 at = event_time(now), opened = at > latency ? at - latency : 0;
 	add(&counters->opened, 1);
@@ -153,7 +147,7 @@ static __always_inline void nmi_at_(struct trace_event_raw_nmi_handler *ctx, u64
 		add(&counters->clock_skew, 1);
 	u32 outcome = 0;
 	struct nmi_out out;
-	out.handler = (u64)ctx->handler;
+	out.handler = (u64)*(u64 *)((void *)ctx + 8);
 	struct nmi_by1_key by1_key = {};
 	by1_key.value0 = out.handler;
 	u32 by1_number = nmi_by1_of(&by1_key);
@@ -163,6 +157,7 @@ static __always_inline void nmi_at_(struct trace_event_raw_nmi_handler *ctx, u64
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&nmi_latency_->bucket[bucket], 1);
 		add(&nmi_latency_->sum, value);
@@ -244,7 +239,7 @@ struct runtime_record {
 };
 
 /* rule.lt:3: at sched_stat_runtime took runtime * 1ns capture (pid, comm) */
-static __always_inline void runtime_at_(struct trace_event_raw_sched_stat_runtime *ctx, u64 *now)
+static __always_inline void runtime_at(struct trace_event_raw_sched_stat_runtime *ctx, u64 *now)
 {
 	struct counters *counters = counters_of(1);
 	if (!counters)
@@ -261,6 +256,7 @@ static __always_inline void runtime_at_(struct trace_event_raw_sched_stat_runtim
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&runtime_latency_->bucket[bucket], 1);
 		add(&runtime_latency_->sum, value);
@@ -274,6 +270,7 @@ static __always_inline void runtime_at_(struct trace_event_raw_sched_stat_runtim
 		u64 place = value < 0LL ? 0 : 1 + (u64)(value - 0LL) / 250000ULL;
 		u32 bucket = place < 17 ? place : 17;
 
+		OPAQUE(bucket);
 		if (bucket < 18)
 			add(&runtime_hist1_->bucket[bucket], 1);
 		add(&runtime_hist1_->sum, value);
@@ -283,13 +280,13 @@ static __always_inline void runtime_at_(struct trace_event_raw_sched_stat_runtim
 }
 
 SEC("tp/nmi/nmi_handler")
-int on_nmi_handler(struct trace_event_raw_nmi_handler *ctx)
+int on_nmi_handler(void *ctx)
 {
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	nmi_at_(ctx, &now);
+	nmi_at(ctx, &now);
 	return 0;
 }
 
@@ -300,7 +297,7 @@ int on_sched_stat_runtime(struct trace_event_raw_sched_stat_runtime *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	runtime_at_(ctx, &now);
+	runtime_at(ctx, &now);
 	return 0;
 }
 

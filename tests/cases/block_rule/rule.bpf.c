@@ -255,7 +255,8 @@ static __noinline u32 wakeup_settle(struct wakeup_set *set, u32 way, u64 state, 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	struct wakeup_key key = set->key[way];
 	s64 timeout = READ_ONCE(control.wakeup_limit) + 1000LL;
@@ -293,7 +294,8 @@ static __noinline void wakeup_sweep_slot(struct wakeup_set *set, u32 way, u64 at
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -355,7 +357,7 @@ static long wakeup_sweep(void *map, u32 *index, struct wakeup_set *set, u64 *at)
 }
 
 /* rule.lt:19: cancel sched:sched_process_exit key pid */
-static __always_inline void wakeup_cancel_(u64 *ctx, u64 *now)
+static __always_inline void wakeup_cancel(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct wakeup_key key = {};
@@ -367,7 +369,7 @@ static __always_inline void wakeup_cancel_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = wakeup_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
@@ -385,7 +387,7 @@ static __always_inline void wakeup_cancel_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:17: out sched:sched_switch key next_pid capture (comm = next_comm, cpu = cpu.id) */
-static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
+static __always_inline void wakeup_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct wakeup_key key = {};
@@ -397,7 +399,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = wakeup_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -430,6 +432,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&wakeup_latency_->bucket[bucket], 1);
 		add(&wakeup_latency_->sum, value);
@@ -442,6 +445,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&wakeup_hist1_->bucket[bucket], 1);
 		add(&wakeup_hist1_->sum, value);
@@ -479,7 +483,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:13: in sched:sched_switch as preempted key prev_pid where prev_pid != 0 and runnable(prev_state) capture prio = prev_prio */
-static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
+static __always_inline void wakeup_in(u64 *ctx, u64 *now)
 {
 	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
@@ -496,17 +500,18 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 	u32 way = wakeup_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && wakeup_claim(set, way, &state)) {
+	if (state && wakeup_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(wakeup_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = wakeup_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].prio = (s64)prev->prio;
@@ -519,15 +524,15 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
-static __always_inline void wakeup_in_2_(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
+static __always_inline void wakeup_in_2(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
 {
 	if (!(ctx->pid != 0LL && (s64)(s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
@@ -541,17 +546,18 @@ static __always_inline void wakeup_in_2_(struct trace_event_raw_sched_wakeup_tem
 	u32 way = wakeup_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && wakeup_claim(set, way, &state)) {
+	if (state && wakeup_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(wakeup_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = wakeup_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].prio = (s64)ctx->prio;
@@ -565,15 +571,15 @@ static __always_inline void wakeup_in_2_(struct trace_event_raw_sched_wakeup_tem
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
-static __always_inline void wakeup_in_3_(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
+static __always_inline void wakeup_in_3(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
 {
 	if (!(ctx->pid != 0LL && (s64)(s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
@@ -587,17 +593,18 @@ static __always_inline void wakeup_in_3_(struct trace_event_raw_sched_wakeup_tem
 	u32 way = wakeup_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && wakeup_claim(set, way, &state)) {
+	if (state && wakeup_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(wakeup_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = wakeup_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].prio = (s64)ctx->prio;
@@ -611,9 +618,9 @@ static __always_inline void wakeup_in_3_(struct trace_event_raw_sched_wakeup_tem
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -625,7 +632,7 @@ int on_sched_process_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_cancel_(ctx, &now);
+	wakeup_cancel(ctx, &now);
 	return 0;
 }
 
@@ -636,8 +643,8 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_out_(ctx, &now);
-	wakeup_in_(ctx, &now);
+	wakeup_out(ctx, &now);
+	wakeup_in(ctx, &now);
 	return 0;
 }
 
@@ -648,7 +655,7 @@ int on_sched_wakeup(struct trace_event_raw_sched_wakeup_template *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_in_2_(ctx, &now);
+	wakeup_in_2(ctx, &now);
 	return 0;
 }
 
@@ -659,7 +666,7 @@ int on_sched_wakeup_new(struct trace_event_raw_sched_wakeup_template *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_in_3_(ctx, &now);
+	wakeup_in_3(ctx, &now);
 	return 0;
 }
 

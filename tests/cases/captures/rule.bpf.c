@@ -169,7 +169,8 @@ static __noinline u32 _switch_settle(struct _switch_set *set, u32 way, u64 state
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -178,7 +179,8 @@ static __noinline void _switch_sweep_slot(struct _switch_set *set, u32 way, u64 
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -202,7 +204,7 @@ static long _switch_sweep(void *map, u32 *index, struct _switch_set *set, u64 *a
 }
 
 /* rule.lt:3: out sched_switch key next_pid capture (from = task.tgid, task.uid, cpu.node, cgroup.id, next_comm, woken_by = task.ppid, time.boot) */
-static __always_inline void _switch_out_(u64 *ctx, u64 *now)
+static __always_inline void _switch_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct _switch_key key = {};
@@ -214,7 +216,7 @@ static __always_inline void _switch_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = _switch_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -240,6 +242,7 @@ static __always_inline void _switch_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&_switch_latency_->bucket[bucket], 1);
 		add(&_switch_latency_->sum, value);
@@ -281,7 +284,7 @@ static __always_inline void _switch_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:1: in sched_switch key prev_pid where blocked(prev_state) capture (prev_comm, state = prev_state & 0xff, was = prev_prio, busy = prev_prio < 100, since = time.mono) */
-static __always_inline void _switch_in_(u64 *ctx, u64 *now)
+static __always_inline void _switch_in(u64 *ctx, u64 *now)
 {
 	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
@@ -298,17 +301,18 @@ static __always_inline void _switch_in_(u64 *ctx, u64 *now)
 	u32 way = _switch_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && _switch_claim(set, way, &state)) {
+	if (state && _switch_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && _switch_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(_switch_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = _switch_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	__builtin_memset(set->in[way].prev_comm, 0, 16);
@@ -324,9 +328,9 @@ static __always_inline void _switch_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !_switch_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -448,7 +452,8 @@ static __noinline u32 read_settle(struct read_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -457,7 +462,8 @@ static __noinline void read_sweep_slot(struct read_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -481,7 +487,7 @@ static long read_sweep(void *map, u32 *index, struct read_set *set, u64 *at)
 }
 
 /* rule.lt:7: in sys_enter_read key task.tid capture (fd, count) */
-static __always_inline void read_in_(void *ctx, u64 *now)
+static __always_inline void read_in(void *ctx, u64 *now)
 {
 	struct read_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -493,17 +499,18 @@ static __always_inline void read_in_(void *ctx, u64 *now)
 	u32 way = read_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && read_claim(set, way, &state)) {
+	if (state && read_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && read_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(read_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = read_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].fd = (u64)*(u64 *)((void *)ctx + 16);
@@ -515,15 +522,15 @@ static __always_inline void read_in_(void *ctx, u64 *now)
 
 		if (other == way || !seen || !read_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:7: out sys_exit_read key task.tid capture ret */
-static __always_inline void read_out_(void *ctx, u64 *now)
+static __always_inline void read_out(void *ctx, u64 *now)
 {
 	struct read_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -534,7 +541,7 @@ static __always_inline void read_out_(void *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = read_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -560,6 +567,7 @@ static __always_inline void read_out_(void *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&read_latency_->bucket[bucket], 1);
 		add(&read_latency_->sum, value);
@@ -600,8 +608,8 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	_switch_out_(ctx, &now);
-	_switch_in_(ctx, &now);
+	_switch_out(ctx, &now);
+	_switch_in(ctx, &now);
 	return 0;
 }
 
@@ -612,7 +620,7 @@ int on_sys_enter_read(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	read_in_(ctx, &now);
+	read_in(ctx, &now);
 	return 0;
 }
 
@@ -623,7 +631,7 @@ int on_sys_exit_read(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	read_out_(ctx, &now);
+	read_out(ctx, &now);
 	return 0;
 }
 

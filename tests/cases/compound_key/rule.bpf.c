@@ -151,7 +151,8 @@ static __noinline u32 ttfb_settle(struct ttfb_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -160,7 +161,8 @@ static __noinline void ttfb_sweep_slot(struct ttfb_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -184,7 +186,7 @@ static long ttfb_sweep(void *map, u32 *index, struct ttfb_set *set, u64 *at)
 }
 
 /* rule.lt:4: cancel syscalls:sys_enter_close key (task.tgid, fd) */
-static __always_inline void ttfb_cancel_(void *ctx, u64 *now)
+static __always_inline void ttfb_cancel(void *ctx, u64 *now)
 {
 	struct ttfb_key key = {};
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
@@ -196,7 +198,7 @@ static __always_inline void ttfb_cancel_(void *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = ttfb_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
@@ -214,7 +216,7 @@ static __always_inline void ttfb_cancel_(void *ctx, u64 *now)
 }
 
 /* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
-static __always_inline void ttfb_out_(void *ctx, u64 *now)
+static __always_inline void ttfb_out(void *ctx, u64 *now)
 {
 	struct ttfb_key key = {};
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
@@ -226,7 +228,7 @@ static __always_inline void ttfb_out_(void *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = ttfb_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -252,6 +254,7 @@ static __always_inline void ttfb_out_(void *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&ttfb_latency_->bucket[bucket], 1);
 		add(&ttfb_latency_->sum, value);
@@ -284,7 +287,7 @@ static __always_inline void ttfb_out_(void *ctx, u64 *now)
 }
 
 /* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
-static __always_inline void ttfb_out_2_(void *ctx, u64 *now)
+static __always_inline void ttfb_out_2(void *ctx, u64 *now)
 {
 	struct ttfb_key key = {};
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
@@ -296,7 +299,7 @@ static __always_inline void ttfb_out_2_(void *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = ttfb_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -322,6 +325,7 @@ static __always_inline void ttfb_out_2_(void *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&ttfb_latency_->bucket[bucket], 1);
 		add(&ttfb_latency_->sum, value);
@@ -354,7 +358,7 @@ static __always_inline void ttfb_out_2_(void *ctx, u64 *now)
 }
 
 /* rule.lt:2: in syscalls:sys_exit_accept4 key (task.tgid, fd = ret) where ret >= 0 */
-static __always_inline void ttfb_in_(void *ctx, u64 *now)
+static __always_inline void ttfb_in(void *ctx, u64 *now)
 {
 	if (!((s64)*(s64 *)((void *)ctx + 16) >= 0LL))
 		return;
@@ -369,17 +373,18 @@ static __always_inline void ttfb_in_(void *ctx, u64 *now)
 	u32 way = ttfb_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && ttfb_claim(set, way, &state)) {
+	if (state && ttfb_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && ttfb_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(ttfb_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = ttfb_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -389,9 +394,9 @@ static __always_inline void ttfb_in_(void *ctx, u64 *now)
 
 		if (other == way || !seen || !ttfb_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -504,7 +509,8 @@ static __noinline u32 disk_settle(struct disk_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -513,7 +519,8 @@ static __noinline void disk_sweep_slot(struct disk_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -537,7 +544,7 @@ static long disk_sweep(void *map, u32 *index, struct disk_set *set, u64 *at)
 }
 
 /* rule.lt:6: out block_rq_complete */
-static __always_inline void disk_out_(u64 *ctx, u64 *now)
+static __always_inline void disk_out(u64 *ctx, u64 *now)
 {
 	struct request *rq = (void *)ctx[0];
 	struct disk_key key = {};
@@ -550,7 +557,7 @@ static __always_inline void disk_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = disk_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -576,6 +583,7 @@ static __always_inline void disk_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&disk_latency_->bucket[bucket], 1);
 		add(&disk_latency_->sum, value);
@@ -608,7 +616,7 @@ static __always_inline void disk_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:6: in block_rq_issue key (dev, sector) */
-static __always_inline void disk_in_(u64 *ctx, u64 *now)
+static __always_inline void disk_in(u64 *ctx, u64 *now)
 {
 	struct request *rq = (void *)ctx[0];
 	struct disk_key key = {};
@@ -622,17 +630,18 @@ static __always_inline void disk_in_(u64 *ctx, u64 *now)
 	u32 way = disk_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && disk_claim(set, way, &state)) {
+	if (state && disk_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && disk_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(disk_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = disk_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -642,9 +651,9 @@ static __always_inline void disk_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !disk_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -656,7 +665,7 @@ int on_block_rq_complete(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	disk_out_(ctx, &now);
+	disk_out(ctx, &now);
 	return 0;
 }
 
@@ -667,7 +676,7 @@ int on_block_rq_issue(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	disk_in_(ctx, &now);
+	disk_in(ctx, &now);
 	return 0;
 }
 
@@ -678,7 +687,7 @@ int on_sys_enter_close(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_cancel_(ctx, &now);
+	ttfb_cancel(ctx, &now);
 	return 0;
 }
 
@@ -689,7 +698,7 @@ int on_sys_enter_sendto(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_out_(ctx, &now);
+	ttfb_out(ctx, &now);
 	return 0;
 }
 
@@ -700,7 +709,7 @@ int on_sys_enter_write(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_out_2_(ctx, &now);
+	ttfb_out_2(ctx, &now);
 	return 0;
 }
 
@@ -711,7 +720,7 @@ int on_sys_exit_accept4(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_in_(ctx, &now);
+	ttfb_in(ctx, &now);
 	return 0;
 }
 

@@ -148,7 +148,8 @@ static __noinline u32 softirq_settle(struct softirq_set *set, u32 way, u64 state
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -157,7 +158,8 @@ static __noinline void softirq_sweep_slot(struct softirq_set *set, u32 way, u64 
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -181,7 +183,7 @@ static long softirq_sweep(void *map, u32 *index, struct softirq_set *set, u64 *a
 }
 
 /* rule.lt:7: in softirq_entry key cpu.id where vec one of BUSY */
-static __always_inline void softirq_in_(u64 *ctx, u64 *now)
+static __always_inline void softirq_in(u64 *ctx, u64 *now)
 {
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	if (!(vec_nr == 6LL || vec_nr == 3LL || vec_nr == 9LL))
@@ -196,17 +198,18 @@ static __always_inline void softirq_in_(u64 *ctx, u64 *now)
 	u32 way = softirq_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && softirq_claim(set, way, &state)) {
+	if (state && softirq_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && softirq_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(softirq_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = softirq_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -216,15 +219,15 @@ static __always_inline void softirq_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !softirq_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:7: out softirq_exit key cpu.id where not vec one of [HI] */
-static __always_inline void softirq_out_(u64 *ctx, u64 *now)
+static __always_inline void softirq_out(u64 *ctx, u64 *now)
 {
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	if (!(!(vec_nr == 0LL)))
@@ -238,7 +241,7 @@ static __always_inline void softirq_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = softirq_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -264,6 +267,7 @@ static __always_inline void softirq_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&softirq_latency_->bucket[bucket], 1);
 		add(&softirq_latency_->sum, value);
@@ -400,7 +404,8 @@ static __noinline u32 wakeup_settle(struct wakeup_set *set, u32 way, u64 state, 
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -409,7 +414,8 @@ static __noinline void wakeup_sweep_slot(struct wakeup_set *set, u32 way, u64 at
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -433,7 +439,7 @@ static long wakeup_sweep(void *map, u32 *index, struct wakeup_set *set, u64 *at)
 }
 
 /* rule.lt:9: out sched_switch key next_pid */
-static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
+static __always_inline void wakeup_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct wakeup_key key = {};
@@ -445,7 +451,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = wakeup_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -471,6 +477,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&wakeup_latency_->bucket[bucket], 1);
 		add(&wakeup_latency_->sum, value);
@@ -503,7 +510,7 @@ static __always_inline void wakeup_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:9: in sched_wakeup key pid where urgent(prio) and not (prio one of [98, 99]) */
-static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
+static __always_inline void wakeup_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	if (!((s64)p->prio >= 1LL && (s64)p->prio <= 99LL && !(p->prio == 98LL || p->prio == 99LL)))
@@ -518,17 +525,18 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 	u32 way = wakeup_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && wakeup_claim(set, way, &state)) {
+	if (state && wakeup_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(wakeup_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = wakeup_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -538,9 +546,9 @@ static __always_inline void wakeup_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -552,7 +560,7 @@ int on_softirq_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	softirq_in_(ctx, &now);
+	softirq_in(ctx, &now);
 	return 0;
 }
 
@@ -563,7 +571,7 @@ int on_softirq_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	softirq_out_(ctx, &now);
+	softirq_out(ctx, &now);
 	return 0;
 }
 
@@ -574,7 +582,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_out_(ctx, &now);
+	wakeup_out(ctx, &now);
 	return 0;
 }
 
@@ -585,7 +593,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_in_(ctx, &now);
+	wakeup_in(ctx, &now);
 	return 0;
 }
 

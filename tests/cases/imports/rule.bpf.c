@@ -152,7 +152,8 @@ static __noinline u32 fast_settle(struct fast_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -161,7 +162,8 @@ static __noinline void fast_sweep_slot(struct fast_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -185,7 +187,7 @@ static long fast_sweep(void *map, u32 *index, struct fast_set *set, u64 *at)
 }
 
 /* lib/waits.lt:6: out sched_switch key next_pid */
-static __always_inline void fast_out_(u64 *ctx, u64 *now)
+static __always_inline void fast_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct fast_key key = {};
@@ -197,7 +199,7 @@ static __always_inline void fast_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = fast_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -223,6 +225,7 @@ static __always_inline void fast_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&fast_latency_->bucket[bucket], 1);
 		add(&fast_latency_->sum, value);
@@ -255,7 +258,7 @@ static __always_inline void fast_out_(u64 *ctx, u64 *now)
 }
 
 /* lib/waits.lt:5: in sched_wakeup key pid where pid != idle */
-static __always_inline void fast_in_(u64 *ctx, u64 *now)
+static __always_inline void fast_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	if (!((s64)p->pid != READ_ONCE(control.fast_idle)))
@@ -270,17 +273,18 @@ static __always_inline void fast_in_(u64 *ctx, u64 *now)
 	u32 way = fast_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && fast_claim(set, way, &state)) {
+	if (state && fast_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && fast_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(fast_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = fast_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -290,9 +294,9 @@ static __always_inline void fast_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !fast_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -402,7 +406,8 @@ static __noinline u32 same_settle(struct same_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -411,7 +416,8 @@ static __noinline void same_sweep_slot(struct same_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -435,7 +441,7 @@ static long same_sweep(void *map, u32 *index, struct same_set *set, u64 *at)
 }
 
 /* lib/waits.lt:6: out sched_switch key next_pid */
-static __always_inline void same_out_(u64 *ctx, u64 *now)
+static __always_inline void same_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct same_key key = {};
@@ -447,7 +453,7 @@ static __always_inline void same_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = same_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -473,6 +479,7 @@ static __always_inline void same_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&same_latency_->bucket[bucket], 1);
 		add(&same_latency_->sum, value);
@@ -505,7 +512,7 @@ static __always_inline void same_out_(u64 *ctx, u64 *now)
 }
 
 /* lib/waits.lt:5: in sched_wakeup key pid where pid != idle */
-static __always_inline void same_in_(u64 *ctx, u64 *now)
+static __always_inline void same_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	if (!((s64)p->pid != READ_ONCE(control.same_idle)))
@@ -520,17 +527,18 @@ static __always_inline void same_in_(u64 *ctx, u64 *now)
 	u32 way = same_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && same_claim(set, way, &state)) {
+	if (state && same_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && same_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(same_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = same_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -540,9 +548,9 @@ static __always_inline void same_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !same_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -652,7 +660,8 @@ static __noinline u32 mine_settle(struct mine_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -661,7 +670,8 @@ static __noinline void mine_sweep_slot(struct mine_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(2);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -685,7 +695,7 @@ static long mine_sweep(void *map, u32 *index, struct mine_set *set, u64 *at)
 }
 
 /* rule.lt:6: out sched_switch key next_pid */
-static __always_inline void mine_out_(u64 *ctx, u64 *now)
+static __always_inline void mine_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct mine_key key = {};
@@ -697,7 +707,7 @@ static __always_inline void mine_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = mine_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -723,6 +733,7 @@ static __always_inline void mine_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&mine_latency_->bucket[bucket], 1);
 		add(&mine_latency_->sum, value);
@@ -755,7 +766,7 @@ static __always_inline void mine_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:6: in sched_waking key pid where not consts.is_idle(pid) and prio < w.c.RT */
-static __always_inline void mine_in_(u64 *ctx, u64 *now)
+static __always_inline void mine_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	if (!(!(p->pid == 0LL) && (s64)p->prio < 100LL))
@@ -770,17 +781,18 @@ static __always_inline void mine_in_(u64 *ctx, u64 *now)
 	u32 way = mine_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && mine_claim(set, way, &state)) {
+	if (state && mine_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && mine_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(mine_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = mine_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -790,9 +802,9 @@ static __always_inline void mine_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !mine_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -804,9 +816,9 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	fast_out_(ctx, &now);
-	same_out_(ctx, &now);
-	mine_out_(ctx, &now);
+	fast_out(ctx, &now);
+	same_out(ctx, &now);
+	mine_out(ctx, &now);
 	return 0;
 }
 
@@ -817,8 +829,8 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	fast_in_(ctx, &now);
-	same_in_(ctx, &now);
+	fast_in(ctx, &now);
+	same_in(ctx, &now);
 	return 0;
 }
 
@@ -829,7 +841,7 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	mine_in_(ctx, &now);
+	mine_in(ctx, &now);
 	return 0;
 }
 

@@ -151,7 +151,8 @@ static __noinline u32 slot_settle(struct slot_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -160,7 +161,8 @@ static __noinline void slot_sweep_slot(struct slot_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -184,7 +186,7 @@ static long slot_sweep(void *map, u32 *index, struct slot_set *set, u64 *at)
 }
 
 /* rule.lt:3: out sched_switch key (shard = next_pid % SHARDS, group = (next_prio & 0xf0) >> 4 | 1 << 8) */
-static __always_inline void slot_out_(u64 *ctx, u64 *now)
+static __always_inline void slot_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct slot_key key = {};
@@ -197,7 +199,7 @@ static __always_inline void slot_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = slot_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -223,6 +225,7 @@ static __always_inline void slot_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&slot_latency_->bucket[bucket], 1);
 		add(&slot_latency_->sum, value);
@@ -255,7 +258,7 @@ static __always_inline void slot_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:2: in sched_waking key (shard = pid % SHARDS, group = (prio & 0xf0) >> 4 | 1 << 8) */
-static __always_inline void slot_in_(u64 *ctx, u64 *now)
+static __always_inline void slot_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct slot_key key = {};
@@ -269,17 +272,18 @@ static __always_inline void slot_in_(u64 *ctx, u64 *now)
 	u32 way = slot_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && slot_claim(set, way, &state)) {
+	if (state && slot_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && slot_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(slot_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = slot_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -289,9 +293,9 @@ static __always_inline void slot_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !slot_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -401,7 +405,8 @@ static __noinline u32 other_settle(struct other_set *set, u32 way, u64 state, u6
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -410,7 +415,8 @@ static __noinline void other_sweep_slot(struct other_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -434,7 +440,7 @@ static long other_sweep(void *map, u32 *index, struct other_set *set, u64 *at)
 }
 
 /* rule.lt:4: out sched_switch key if(next_pid > 10, next_pid, -1) */
-static __always_inline void other_out_(u64 *ctx, u64 *now)
+static __always_inline void other_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct other_key key = {};
@@ -446,7 +452,7 @@ static __always_inline void other_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = other_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -472,6 +478,7 @@ static __always_inline void other_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&other_latency_->bucket[bucket], 1);
 		add(&other_latency_->sum, value);
@@ -504,7 +511,7 @@ static __always_inline void other_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:4: in sched_wakeup key if(pid > 10, pid, -1) */
-static __always_inline void other_in_(u64 *ctx, u64 *now)
+static __always_inline void other_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct other_key key = {};
@@ -517,17 +524,18 @@ static __always_inline void other_in_(u64 *ctx, u64 *now)
 	u32 way = other_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && other_claim(set, way, &state)) {
+	if (state && other_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && other_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(other_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = other_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -537,9 +545,9 @@ static __always_inline void other_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !other_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -551,8 +559,8 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	slot_out_(ctx, &now);
-	other_out_(ctx, &now);
+	slot_out(ctx, &now);
+	other_out(ctx, &now);
 	return 0;
 }
 
@@ -563,7 +571,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	other_in_(ctx, &now);
+	other_in(ctx, &now);
 	return 0;
 }
 
@@ -574,7 +582,7 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	slot_in_(ctx, &now);
+	slot_in(ctx, &now);
 	return 0;
 }
 

@@ -179,7 +179,8 @@ static __noinline u32 request_settle(struct request_set *set, u32 way, u64 state
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	struct request_key key = set->key[way];
 	s64 timeout = READ_ONCE(control.request_base) * 3LL;
@@ -214,7 +215,8 @@ static __noinline void request_sweep_slot(struct request_set *set, u32 way, u64 
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -273,7 +275,7 @@ static long request_sweep(void *map, u32 *index, struct request_set *set, u64 *a
 }
 
 /* rule.lt:7: out block_rq_complete key (dev, sector) capture error */
-static __always_inline void request_out_(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
+static __always_inline void request_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
 {
 	struct request_key key = {};
 	key.dev = (u32)(u64)ctx->dev;
@@ -285,7 +287,7 @@ static __always_inline void request_out_(struct trace_event_raw_block_rq_complet
 	u64 state = 0;
 	u32 way = request_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -314,6 +316,7 @@ static __always_inline void request_out_(struct trace_event_raw_block_rq_complet
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&request_latency_->bucket[bucket], 1);
 			add(&request_latency_->sum, value);
@@ -349,7 +352,7 @@ static __always_inline void request_out_(struct trace_event_raw_block_rq_complet
 }
 
 /* rule.lt:6: in block_rq_issue key (dev, sector) where bytes > page and bytes % 512 == 0 capture (bytes, rwbs) */
-static __always_inline void request_in_(struct trace_event_raw_block_rq *ctx, u64 *now)
+static __always_inline void request_in(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
 	if (!((s64)(u64)ctx->bytes > (s64)READ_ONCE(control.request_page) && remainder((u64)ctx->bytes, 512LL) == 0LL))
 		return;
@@ -364,22 +367,23 @@ static __always_inline void request_in_(struct trace_event_raw_block_rq *ctx, u6
 	u32 way = request_find(set, &key, &state);
 	way = forget(way, state);
 	u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-	if (way < 8 && !((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL))) {
+	if (state && !((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL))) {
 		add(&counters->kept, 1);
 		return;
 	}
 	add(&counters->opened, 1);
-	if (way < 8 && request_claim(set, way, &state)) {
+	if (state && request_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > (s64)(READ_ONCE(control.request_base) * 3LL) || (s64)age > (s64)(READ_ONCE(control.request_base) * 100LL)) && request_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(request_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = request_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].bytes = (u64)ctx->bytes;
@@ -392,9 +396,9 @@ static __always_inline void request_in_(struct trace_event_raw_block_rq *ctx, u6
 
 		if (other == way || !seen || !request_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen > mine || (seen == mine && other > way) ? other : way;
+		u32 loser = forget(seen > mine || (seen == mine && other > way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -406,7 +410,7 @@ int on_block_rq_complete(struct trace_event_raw_block_rq_completion *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	request_out_(ctx, &now);
+	request_out(ctx, &now);
 	return 0;
 }
 
@@ -417,7 +421,7 @@ int on_block_rq_issue(struct trace_event_raw_block_rq *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	request_in_(ctx, &now);
+	request_in(ctx, &now);
 	return 0;
 }
 

@@ -363,7 +363,8 @@ static __noinline u32 io_settle(struct io_set *set, u32 way, u64 state, u64 at, 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -372,7 +373,8 @@ static __noinline void io_sweep_slot(struct io_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -396,7 +398,7 @@ static long io_sweep(void *map, u32 *index, struct io_set *set, u64 *at)
 }
 
 /* rule.lt:3: out block_io_done key (dev, sector) */
-static __always_inline void io_out_(u64 *ctx, u64 *now)
+static __always_inline void io_out(u64 *ctx, u64 *now)
 {
 	struct request *rq = (void *)ctx[0];
 	struct io_key key = {};
@@ -409,7 +411,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = io_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -446,6 +448,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&io_latency_->bucket[bucket], 1);
 		add(&io_latency_->sum, value);
@@ -458,6 +461,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&io_hist1_->bucket[bucket], 1);
 		add(&io_hist1_->sum, value);
@@ -470,6 +474,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 		s64 value = set->in[way].bytes;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&io_hist2_->bucket[bucket], 1);
 		add(&io_hist2_->sum, value);
@@ -483,6 +488,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 		u64 place = value < 0LL ? 0 : 1 + (u64)(value - 0LL) / 100000ULL;
 		u32 bucket = place < 101 ? place : 101;
 
+		OPAQUE(bucket);
 		if (bucket < 102)
 			add(&io_hist3_->bucket[bucket], 1);
 		add(&io_hist3_->sum, value);
@@ -496,6 +502,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 		u64 place = value < -8LL ? 0 : 1 + (u64)(value - -8LL) / 8ULL;
 		u32 bucket = place < 10 ? place : 10;
 
+		OPAQUE(bucket);
 		if (bucket < 11)
 			add(&io_hist4_->bucket[bucket], 1);
 		add(&io_hist4_->sum, value);
@@ -526,7 +533,7 @@ static __always_inline void io_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:2: in block_io_start key (dev, sector) capture (bytes, rwbs, nr_sector) */
-static __always_inline void io_in_(struct trace_event_raw_block_rq *ctx, u64 *now)
+static __always_inline void io_in(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
 	struct io_key key = {};
 	key.dev = (u32)(u64)ctx->dev;
@@ -539,17 +546,18 @@ static __always_inline void io_in_(struct trace_event_raw_block_rq *ctx, u64 *no
 	u32 way = io_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && io_claim(set, way, &state)) {
+	if (state && io_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && io_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(io_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = io_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].bytes = (u64)ctx->bytes;
@@ -563,9 +571,9 @@ static __always_inline void io_in_(struct trace_event_raw_block_rq *ctx, u64 *no
 
 		if (other == way || !seen || !io_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -577,7 +585,7 @@ int on_block_io_done(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_out_(ctx, &now);
+	io_out(ctx, &now);
 	return 0;
 }
 
@@ -588,7 +596,7 @@ int on_block_io_start(struct trace_event_raw_block_rq *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_in_(ctx, &now);
+	io_in(ctx, &now);
 	return 0;
 }
 

@@ -148,7 +148,8 @@ static __noinline u32 good_settle(struct good_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -157,7 +158,8 @@ static __noinline void good_sweep_slot(struct good_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -181,7 +183,7 @@ static long good_sweep(void *map, u32 *index, struct good_set *set, u64 *at)
 }
 
 /* rule.lt:17: out sched_switch key next_pid */
-static __always_inline void good_out_(u64 *ctx, u64 *now)
+static __always_inline void good_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct good_key key = {};
@@ -193,7 +195,7 @@ static __always_inline void good_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = good_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -219,6 +221,7 @@ static __always_inline void good_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&good_latency_->bucket[bucket], 1);
 		add(&good_latency_->sum, value);
@@ -251,7 +254,7 @@ static __always_inline void good_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:17: in sched_wakeup key pid */
-static __always_inline void good_in_(u64 *ctx, u64 *now)
+static __always_inline void good_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct good_key key = {};
@@ -264,17 +267,18 @@ static __always_inline void good_in_(u64 *ctx, u64 *now)
 	u32 way = good_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && good_claim(set, way, &state)) {
+	if (state && good_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && good_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(good_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = good_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -284,9 +288,9 @@ static __always_inline void good_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !good_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -298,7 +302,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	good_out_(ctx, &now);
+	good_out(ctx, &now);
 	return 0;
 }
 
@@ -309,7 +313,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	good_in_(ctx, &now);
+	good_in(ctx, &now);
 	return 0;
 }
 

@@ -148,7 +148,8 @@ static __noinline u32 rule_1_settle(struct rule_1_set *set, u32 way, u64 state, 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	struct rule_1_key key = set->key[way];
 	s64 timeout = 6000LL;
@@ -181,7 +182,8 @@ static __noinline void rule_1_sweep_slot(struct rule_1_set *set, u32 way, u64 at
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -238,7 +240,7 @@ static long rule_1_sweep(void *map, u32 *index, struct rule_1_set *set, u64 *at)
 }
 
 /* rule.lt:1: out sched_switch key next_pid */
-static __always_inline void rule_1_out_(u64 *ctx, u64 *now)
+static __always_inline void rule_1_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct rule_1_key key = {};
@@ -250,7 +252,7 @@ static __always_inline void rule_1_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = rule_1_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -276,6 +278,7 @@ static __always_inline void rule_1_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&rule_1_latency_->bucket[bucket], 1);
 		add(&rule_1_latency_->sum, value);
@@ -308,7 +311,7 @@ static __always_inline void rule_1_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:1: in sched_wakeup key pid */
-static __always_inline void rule_1_in_(u64 *ctx, u64 *now)
+static __always_inline void rule_1_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct rule_1_key key = {};
@@ -321,17 +324,18 @@ static __always_inline void rule_1_in_(u64 *ctx, u64 *now)
 	u32 way = rule_1_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && rule_1_claim(set, way, &state)) {
+	if (state && rule_1_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 6000LL || (s64)age > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL))) && rule_1_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(rule_1_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = rule_1_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -341,9 +345,9 @@ static __always_inline void rule_1_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !rule_1_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -355,7 +359,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_1_out_(ctx, &now);
+	rule_1_out(ctx, &now);
 	return 0;
 }
 
@@ -366,7 +370,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_1_in_(ctx, &now);
+	rule_1_in(ctx, &now);
 	return 0;
 }
 

@@ -43,24 +43,6 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-struct trace_event_raw_consume_skb {
-	u64 skbaddr;
-} CORE;
-
-struct trace_event_raw_kfree_skb {
-	u32 reason;
-	u64 skbaddr;
-} CORE;
-
-struct trace_event_raw_net_dev_template {
-	u32 __data_loc_name;
-	u64 skbaddr;
-} CORE;
-
-struct trace_event_raw_skb_copy_datagram_iovec {
-	u64 skbaddr;
-} CORE;
-
 /* ---- rx (rule.lt:1) ---- */
 
 struct rx_key {
@@ -226,7 +208,8 @@ static __noinline u32 rx_settle(struct rx_set *set, u32 way, u64 state, u64 at, 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 1000000000LL;
 }
@@ -235,7 +218,8 @@ static __noinline void rx_sweep_slot(struct rx_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -259,10 +243,10 @@ static long rx_sweep(void *map, u32 *index, struct rx_set *set, u64 *at)
 }
 
 /* rule.lt:5: cancel net_dev_queue key skbaddr where latency > 1s */
-static __always_inline void rx_cancel_(struct trace_event_raw_net_dev_template *ctx, u64 *now)
+static __always_inline void rx_cancel(void *ctx, u64 *now)
 {
 	struct rx_key key = {};
-	key.skbaddr = (u64)ctx->skbaddr;
+	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -270,7 +254,7 @@ static __always_inline void rx_cancel_(struct trace_event_raw_net_dev_template *
 	u64 state = 0;
 	u32 way = rx_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
@@ -290,10 +274,10 @@ static __always_inline void rx_cancel_(struct trace_event_raw_net_dev_template *
 }
 
 /* rule.lt:1: in netif_receive_skb key skbaddr capture name */
-static __always_inline void rx_in_(struct trace_event_raw_net_dev_template *ctx, u64 *now)
+static __always_inline void rx_in(void *ctx, u64 *now)
 {
 	struct rx_key key = {};
-	key.skbaddr = (u64)ctx->skbaddr;
+	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -302,21 +286,22 @@ static __always_inline void rx_in_(struct trace_event_raw_net_dev_template *ctx,
 	u32 way = rx_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && rx_claim(set, way, &state)) {
+	if (state && rx_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 1000000000LL) && rx_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(rx_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = rx_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	__builtin_memset(set->in[way].name, 0, 64);
-	bpf_probe_read_kernel_str(set->in[way].name, 64, (void *)ctx + (ctx->__data_loc_name & 0xffff));
+	bpf_probe_read_kernel_str(set->in[way].name, 64, (void *)ctx + (*(u32 *)((void *)ctx + 20) & 0xffff));
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
 		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
@@ -324,18 +309,18 @@ static __always_inline void rx_in_(struct trace_event_raw_net_dev_template *ctx,
 
 		if (other == way || !seen || !rx_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:3: out consume_skb key skbaddr as consumed */
-static __always_inline void rx_out_(struct trace_event_raw_consume_skb *ctx, u64 *now)
+static __always_inline void rx_out(void *ctx, u64 *now)
 {
 	struct rx_key key = {};
-	key.skbaddr = (u64)ctx->skbaddr;
+	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -343,7 +328,7 @@ static __always_inline void rx_out_(struct trace_event_raw_consume_skb *ctx, u64
 	u64 state = 0;
 	u32 way = rx_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -373,6 +358,7 @@ static __always_inline void rx_out_(struct trace_event_raw_consume_skb *ctx, u64
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&rx_latency_->bucket[bucket], 1);
 			add(&rx_latency_->sum, value);
@@ -385,6 +371,7 @@ static __always_inline void rx_out_(struct trace_event_raw_consume_skb *ctx, u64
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&rx_hist1_->bucket[bucket], 1);
 			add(&rx_hist1_->sum, value);
@@ -420,10 +407,10 @@ static __always_inline void rx_out_(struct trace_event_raw_consume_skb *ctx, u64
 }
 
 /* rule.lt:4: out kfree_skb key skbaddr capture reason as dropped */
-static __always_inline void rx_out_2_(struct trace_event_raw_kfree_skb *ctx, u64 *now)
+static __always_inline void rx_out_2(void *ctx, u64 *now)
 {
 	struct rx_key key = {};
-	key.skbaddr = (u64)ctx->skbaddr;
+	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -431,7 +418,7 @@ static __always_inline void rx_out_2_(struct trace_event_raw_kfree_skb *ctx, u64
 	u64 state = 0;
 	u32 way = rx_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -461,6 +448,7 @@ static __always_inline void rx_out_2_(struct trace_event_raw_kfree_skb *ctx, u64
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&rx_latency_->bucket[bucket], 1);
 			add(&rx_latency_->sum, value);
@@ -473,6 +461,7 @@ static __always_inline void rx_out_2_(struct trace_event_raw_kfree_skb *ctx, u64
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&rx_hist1_->bucket[bucket], 1);
 			add(&rx_hist1_->sum, value);
@@ -492,7 +481,7 @@ static __always_inline void rx_out_2_(struct trace_event_raw_kfree_skb *ctx, u64
 					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 					record->key = key;
 					record->in = set->in[way];
-					record->out.reason = (u64)ctx->reason;
+					record->out.reason = (u64)*(u32 *)((void *)ctx + 36);
 					bpf_ringbuf_submit(record, 0);
 				} else {
 					add(&counters->lost, 1);
@@ -508,10 +497,10 @@ static __always_inline void rx_out_2_(struct trace_event_raw_kfree_skb *ctx, u64
 }
 
 /* rule.lt:2: out skb_copy_datagram_iovec key skbaddr as delivered */
-static __always_inline void rx_out_3_(struct trace_event_raw_skb_copy_datagram_iovec *ctx, u64 *now)
+static __always_inline void rx_out_3(void *ctx, u64 *now)
 {
 	struct rx_key key = {};
-	key.skbaddr = (u64)ctx->skbaddr;
+	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -519,7 +508,7 @@ static __always_inline void rx_out_3_(struct trace_event_raw_skb_copy_datagram_i
 	u64 state = 0;
 	u32 way = rx_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -549,6 +538,7 @@ static __always_inline void rx_out_3_(struct trace_event_raw_skb_copy_datagram_i
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&rx_latency_->bucket[bucket], 1);
 			add(&rx_latency_->sum, value);
@@ -561,6 +551,7 @@ static __always_inline void rx_out_3_(struct trace_event_raw_skb_copy_datagram_i
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&rx_hist1_->bucket[bucket], 1);
 			add(&rx_hist1_->sum, value);
@@ -596,57 +587,57 @@ static __always_inline void rx_out_3_(struct trace_event_raw_skb_copy_datagram_i
 }
 
 SEC("tp/net/net_dev_queue")
-int on_net_dev_queue(struct trace_event_raw_net_dev_template *ctx)
+int on_net_dev_queue(void *ctx)
 {
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_cancel_(ctx, &now);
+	rx_cancel(ctx, &now);
 	return 0;
 }
 
 SEC("tp/net/netif_receive_skb")
-int on_netif_receive_skb(struct trace_event_raw_net_dev_template *ctx)
+int on_netif_receive_skb(void *ctx)
 {
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_in_(ctx, &now);
+	rx_in(ctx, &now);
 	return 0;
 }
 
 SEC("tp/skb/consume_skb")
-int on_consume_skb(struct trace_event_raw_consume_skb *ctx)
+int on_consume_skb(void *ctx)
 {
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_out_(ctx, &now);
+	rx_out(ctx, &now);
 	return 0;
 }
 
 SEC("tp/skb/kfree_skb")
-int on_kfree_skb(struct trace_event_raw_kfree_skb *ctx)
+int on_kfree_skb(void *ctx)
 {
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_out_2_(ctx, &now);
+	rx_out_2(ctx, &now);
 	return 0;
 }
 
 SEC("tp/skb/skb_copy_datagram_iovec")
-int on_skb_copy_datagram_iovec(struct trace_event_raw_skb_copy_datagram_iovec *ctx)
+int on_skb_copy_datagram_iovec(void *ctx)
 {
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_out_3_(ctx, &now);
+	rx_out_3(ctx, &now);
 	return 0;
 }
 

@@ -160,7 +160,8 @@ static __noinline u32 wait_settle(struct wait_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -169,7 +170,8 @@ static __noinline void wait_sweep_slot(struct wait_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -193,7 +195,7 @@ static long wait_sweep(void *map, u32 *index, struct wait_set *set, u64 *at)
 }
 
 /* rule.lt:9: out sched_switch key next_pid */
-static __always_inline void wait_out_(u64 *ctx, u64 *now)
+static __always_inline void wait_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct wait_key key = {};
@@ -205,7 +207,7 @@ static __always_inline void wait_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = wait_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -231,6 +233,7 @@ static __always_inline void wait_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&wait_latency_->bucket[bucket], 1);
 		add(&wait_latency_->sum, value);
@@ -267,7 +270,7 @@ static __always_inline void wait_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:8: in sched_wakeup key pid where not off and comm == name and prio <= highest */
-static __always_inline void wait_in_(u64 *ctx, u64 *now)
+static __always_inline void wait_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	char the_comm[16] __attribute__((aligned(8))) = {};
@@ -284,17 +287,18 @@ static __always_inline void wait_in_(u64 *ctx, u64 *now)
 	u32 way = wait_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && wait_claim(set, way, &state)) {
+	if (state && wait_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && wait_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(wait_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = wait_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -304,9 +308,9 @@ static __always_inline void wait_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !wait_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -318,7 +322,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wait_out_(ctx, &now);
+	wait_out(ctx, &now);
 	return 0;
 }
 
@@ -329,7 +333,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wait_in_(ctx, &now);
+	wait_in(ctx, &now);
 	return 0;
 }
 

@@ -194,7 +194,8 @@ static __noinline u32 storm_settle(struct storm_set *set, u32 way, u64 state, u6
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -203,7 +204,8 @@ static __noinline void storm_sweep_slot(struct storm_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -227,7 +229,7 @@ static long storm_sweep(void *map, u32 *index, struct storm_set *set, u64 *at)
 }
 
 /* rule.lt:1: in irq_handler_entry key (cpu.id, irq) capture name */
-static __always_inline void storm_in_(u64 *ctx, u64 *now)
+static __always_inline void storm_in(u64 *ctx, u64 *now)
 {
 	int irq = (int)ctx[0];
 	struct irqaction *action = (void *)ctx[1];
@@ -242,17 +244,18 @@ static __always_inline void storm_in_(u64 *ctx, u64 *now)
 	u32 way = storm_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && storm_claim(set, way, &state)) {
+	if (state && storm_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && storm_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(storm_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = storm_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	__builtin_memset(set->in[way].name, 0, 64);
@@ -264,15 +267,15 @@ static __always_inline void storm_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !storm_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:1: out irq_handler_exit key (cpu.id, irq) */
-static __always_inline void storm_out_(u64 *ctx, u64 *now)
+static __always_inline void storm_out(u64 *ctx, u64 *now)
 {
 	int irq = (int)ctx[0];
 	struct storm_key key = {};
@@ -285,7 +288,7 @@ static __always_inline void storm_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = storm_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -311,6 +314,7 @@ static __always_inline void storm_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&storm_latency_->bucket[bucket], 1);
 		add(&storm_latency_->sum, value);
@@ -355,7 +359,7 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	storm_in_(ctx, &now);
+	storm_in(ctx, &now);
 	return 0;
 }
 
@@ -366,7 +370,7 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	storm_out_(ctx, &now);
+	storm_out(ctx, &now);
 	return 0;
 }
 

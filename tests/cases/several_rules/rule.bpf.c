@@ -154,7 +154,8 @@ static __noinline u32 softirq_settle(struct softirq_set *set, u32 way, u64 state
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -163,7 +164,8 @@ static __noinline void softirq_sweep_slot(struct softirq_set *set, u32 way, u64 
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -187,7 +189,7 @@ static long softirq_sweep(void *map, u32 *index, struct softirq_set *set, u64 *a
 }
 
 /* rule.lt:2: in softirq_entry key cpu.id capture vec */
-static __always_inline void softirq_in_(u64 *ctx, u64 *now)
+static __always_inline void softirq_in(u64 *ctx, u64 *now)
 {
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	struct softirq_key key = {};
@@ -200,17 +202,18 @@ static __always_inline void softirq_in_(u64 *ctx, u64 *now)
 	u32 way = softirq_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && softirq_claim(set, way, &state)) {
+	if (state && softirq_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && softirq_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(softirq_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = softirq_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].vec = (u64)vec_nr;
@@ -221,15 +224,15 @@ static __always_inline void softirq_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !softirq_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:2: out softirq_exit key cpu.id */
-static __always_inline void softirq_out_(u64 *ctx, u64 *now)
+static __always_inline void softirq_out(u64 *ctx, u64 *now)
 {
 	struct softirq_key key = {};
 	key.id = bpf_get_smp_processor_id();
@@ -240,7 +243,7 @@ static __always_inline void softirq_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = softirq_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -266,6 +269,7 @@ static __always_inline void softirq_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&softirq_latency_->bucket[bucket], 1);
 		add(&softirq_latency_->sum, value);
@@ -406,7 +410,8 @@ static __noinline u32 raised_settle(struct raised_set *set, u32 way, u64 state, 
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -415,7 +420,8 @@ static __noinline void raised_sweep_slot(struct raised_set *set, u32 way, u64 at
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -439,7 +445,7 @@ static long raised_sweep(void *map, u32 *index, struct raised_set *set, u64 *at)
 }
 
 /* rule.lt:4: out softirq_entry key (cpu.id, vec) */
-static __always_inline void raised_out_(u64 *ctx, u64 *now)
+static __always_inline void raised_out(u64 *ctx, u64 *now)
 {
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	struct raised_key key = {};
@@ -452,7 +458,7 @@ static __always_inline void raised_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = raised_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -478,6 +484,7 @@ static __always_inline void raised_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&raised_latency_->bucket[bucket], 1);
 		add(&raised_latency_->sum, value);
@@ -510,7 +517,7 @@ static __always_inline void raised_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:4: in softirq_raise key (cpu.id, vec) */
-static __always_inline void raised_in_(u64 *ctx, u64 *now)
+static __always_inline void raised_in(u64 *ctx, u64 *now)
 {
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	struct raised_key key = {};
@@ -524,17 +531,18 @@ static __always_inline void raised_in_(u64 *ctx, u64 *now)
 	u32 way = raised_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && raised_claim(set, way, &state)) {
+	if (state && raised_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && raised_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(raised_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = raised_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -544,9 +552,9 @@ static __always_inline void raised_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !raised_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -659,7 +667,8 @@ static __noinline u32 rule_5_settle(struct rule_5_set *set, u32 way, u64 state, 
 	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -668,7 +677,8 @@ static __noinline void rule_5_sweep_slot(struct rule_5_set *set, u32 way, u64 at
 {
 	struct counters *counters = counters_of(2);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -692,7 +702,7 @@ static long rule_5_sweep(void *map, u32 *index, struct rule_5_set *set, u64 *at)
 }
 
 /* rule.lt:5: in irq_handler_entry key (cpu.id, irq) */
-static __always_inline void rule_5_in_(u64 *ctx, u64 *now)
+static __always_inline void rule_5_in(u64 *ctx, u64 *now)
 {
 	int irq = (int)ctx[0];
 	struct rule_5_key key = {};
@@ -706,17 +716,18 @@ static __always_inline void rule_5_in_(u64 *ctx, u64 *now)
 	u32 way = rule_5_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && rule_5_claim(set, way, &state)) {
+	if (state && rule_5_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && rule_5_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(rule_5_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = rule_5_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -726,15 +737,15 @@ static __always_inline void rule_5_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !rule_5_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:5: out irq_handler_exit key (cpu.id, irq) */
-static __always_inline void rule_5_out_(u64 *ctx, u64 *now)
+static __always_inline void rule_5_out(u64 *ctx, u64 *now)
 {
 	int irq = (int)ctx[0];
 	struct rule_5_key key = {};
@@ -747,7 +758,7 @@ static __always_inline void rule_5_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = rule_5_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -773,6 +784,7 @@ static __always_inline void rule_5_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&rule_5_latency_->bucket[bucket], 1);
 		add(&rule_5_latency_->sum, value);
@@ -811,7 +823,7 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_5_in_(ctx, &now);
+	rule_5_in(ctx, &now);
 	return 0;
 }
 
@@ -822,7 +834,7 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_5_out_(ctx, &now);
+	rule_5_out(ctx, &now);
 	return 0;
 }
 
@@ -833,8 +845,8 @@ int on_softirq_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	softirq_in_(ctx, &now);
-	raised_out_(ctx, &now);
+	softirq_in(ctx, &now);
+	raised_out(ctx, &now);
 	return 0;
 }
 
@@ -845,7 +857,7 @@ int on_softirq_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	softirq_out_(ctx, &now);
+	softirq_out(ctx, &now);
 	return 0;
 }
 
@@ -856,7 +868,7 @@ int on_softirq_raise(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	raised_in_(ctx, &now);
+	raised_in(ctx, &now);
 	return 0;
 }
 

@@ -150,7 +150,8 @@ static __noinline u32 exec_settle(struct exec_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -159,7 +160,8 @@ static __noinline void exec_sweep_slot(struct exec_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -183,7 +185,7 @@ static long exec_sweep(void *map, u32 *index, struct exec_set *set, u64 *at)
 }
 
 /* rule.lt:2: out sched_switch key next_comm */
-static __always_inline void exec_out_(u64 *ctx, u64 *now)
+static __always_inline void exec_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	struct exec_key key = {};
@@ -196,7 +198,7 @@ static __always_inline void exec_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = exec_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -222,6 +224,7 @@ static __always_inline void exec_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&exec_latency_->bucket[bucket], 1);
 		add(&exec_latency_->sum, value);
@@ -254,7 +257,7 @@ static __always_inline void exec_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:2: in sched_wakeup_new key comm where comm != "kworker" */
-static __always_inline void exec_in_(u64 *ctx, u64 *now)
+static __always_inline void exec_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	char the_comm[16] __attribute__((aligned(8))) = {};
@@ -272,17 +275,18 @@ static __always_inline void exec_in_(u64 *ctx, u64 *now)
 	u32 way = exec_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && exec_claim(set, way, &state)) {
+	if (state && exec_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && exec_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(exec_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = exec_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -292,9 +296,9 @@ static __always_inline void exec_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !exec_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -458,7 +462,8 @@ static __noinline u32 mine_settle(struct mine_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -467,7 +472,8 @@ static __noinline void mine_sweep_slot(struct mine_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -491,7 +497,7 @@ static long mine_sweep(void *map, u32 *index, struct mine_set *set, u64 *at)
 }
 
 /* rule.lt:3: out sched_switch key (prev_comm, next_pid) */
-static __always_inline void mine_out_(u64 *ctx, u64 *now)
+static __always_inline void mine_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *prev = (void *)ctx[1];
 	struct task_struct *next = (void *)ctx[2];
@@ -506,7 +512,7 @@ static __always_inline void mine_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = mine_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -536,6 +542,7 @@ static __always_inline void mine_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&mine_latency_->bucket[bucket], 1);
 		add(&mine_latency_->sum, value);
@@ -548,6 +555,7 @@ static __always_inline void mine_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&mine_hist1_->bucket[bucket], 1);
 		add(&mine_hist1_->sum, value);
@@ -580,7 +588,7 @@ static __always_inline void mine_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:3: in sched_waking key (task.comm, pid) */
-static __always_inline void mine_in_(u64 *ctx, u64 *now)
+static __always_inline void mine_in(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct mine_key key = {};
@@ -595,17 +603,18 @@ static __always_inline void mine_in_(u64 *ctx, u64 *now)
 	u32 way = mine_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && mine_claim(set, way, &state)) {
+	if (state && mine_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && mine_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(mine_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = mine_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -615,9 +624,9 @@ static __always_inline void mine_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !mine_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -741,7 +750,8 @@ static __noinline u32 irq_settle(struct irq_set *set, u32 way, u64 state, u64 at
 	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -750,7 +760,8 @@ static __noinline void irq_sweep_slot(struct irq_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(2);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -774,7 +785,7 @@ static long irq_sweep(void *map, u32 *index, struct irq_set *set, u64 *at)
 }
 
 /* rule.lt:5: in irq_handler_entry key name */
-static __always_inline void irq_in_(u64 *ctx, u64 *now)
+static __always_inline void irq_in(u64 *ctx, u64 *now)
 {
 	struct irqaction *action = (void *)ctx[1];
 	struct irq_key key = {};
@@ -788,17 +799,18 @@ static __always_inline void irq_in_(u64 *ctx, u64 *now)
 	u32 way = irq_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && irq_claim(set, way, &state)) {
+	if (state && irq_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && irq_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(irq_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = irq_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -808,15 +820,15 @@ static __always_inline void irq_in_(u64 *ctx, u64 *now)
 
 		if (other == way || !seen || !irq_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:5: out irq_handler_exit key task.comm */
-static __always_inline void irq_out_(u64 *ctx, u64 *now)
+static __always_inline void irq_out(u64 *ctx, u64 *now)
 {
 	struct irq_key key = {};
 	__builtin_memset(key.name, 0, 64);
@@ -828,7 +840,7 @@ static __always_inline void irq_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = irq_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -854,6 +866,7 @@ static __always_inline void irq_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&irq_latency_->bucket[bucket], 1);
 		add(&irq_latency_->sum, value);
@@ -892,7 +905,7 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	irq_in_(ctx, &now);
+	irq_in(ctx, &now);
 	return 0;
 }
 
@@ -903,7 +916,7 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	irq_out_(ctx, &now);
+	irq_out(ctx, &now);
 	return 0;
 }
 
@@ -914,8 +927,8 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	exec_out_(ctx, &now);
-	mine_out_(ctx, &now);
+	exec_out(ctx, &now);
+	mine_out(ctx, &now);
 	return 0;
 }
 
@@ -926,7 +939,7 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	exec_in_(ctx, &now);
+	exec_in(ctx, &now);
 	return 0;
 }
 
@@ -937,7 +950,7 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	mine_in_(ctx, &now);
+	mine_in(ctx, &now);
 	return 0;
 }
 

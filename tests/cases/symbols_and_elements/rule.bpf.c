@@ -43,14 +43,6 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-struct trace_event_raw_inet_sock_set_state {
-	u16 dport;
-	s32 newstate;
-	s32 oldstate;
-	u16 protocol;
-	u64 skaddr;
-} CORE;
-
 struct trace_event_raw_mm_vmscan_direct_reclaim_begin_template {
 	u64 gfp_flags;
 	s32 order;
@@ -180,7 +172,8 @@ static __noinline u32 connect_settle(struct connect_set *set, u32 way, u64 state
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -189,7 +182,8 @@ static __noinline void connect_sweep_slot(struct connect_set *set, u32 way, u64 
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -213,12 +207,12 @@ static long connect_sweep(void *map, u32 *index, struct connect_set *set, u64 *a
 }
 
 /* rule.lt:2: out inet_sock_set_state key skaddr where newstate one of [TCP_ESTABLISHED, TCP_CLOSE] and oldstate == TCP_SYN_SENT capture newstate */
-static __always_inline void connect_out_(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now)
+static __always_inline void connect_out(void *ctx, u64 *now)
 {
-	if (!((ctx->newstate == 1LL || ctx->newstate == 7LL) && ctx->oldstate == 2LL))
+	if (!((*(s32 *)((void *)ctx + 20) == 1LL || *(s32 *)((void *)ctx + 20) == 7LL) && *(s32 *)((void *)ctx + 16) == 2LL))
 		return;
 	struct connect_key key = {};
-	key.skaddr = (u64)ctx->skaddr;
+	key.skaddr = (u64)*(u64 *)((void *)ctx + 8);
 	struct connect_set *set = connect_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -226,7 +220,7 @@ static __always_inline void connect_out_(struct trace_event_raw_inet_sock_set_st
 	u64 state = 0;
 	u32 way = connect_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -252,6 +246,7 @@ static __always_inline void connect_out_(struct trace_event_raw_inet_sock_set_st
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&connect_latency_->bucket[bucket], 1);
 		add(&connect_latency_->sum, value);
@@ -271,7 +266,7 @@ static __always_inline void connect_out_(struct trace_event_raw_inet_sock_set_st
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = key;
 				record->in = set->in[way];
-				record->out.newstate = (s64)ctx->newstate;
+				record->out.newstate = (s64)*(s32 *)((void *)ctx + 20);
 				bpf_ringbuf_submit(record, 0);
 			} else {
 				add(&counters->lost, 1);
@@ -286,12 +281,12 @@ static __always_inline void connect_out_(struct trace_event_raw_inet_sock_set_st
 }
 
 /* rule.lt:1: in inet_sock_set_state key skaddr where newstate == TCP_SYN_SENT and protocol == IPPROTO_TCP capture (dport, oldstate) */
-static __always_inline void connect_in_(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now)
+static __always_inline void connect_in(void *ctx, u64 *now)
 {
-	if (!(ctx->newstate == 2LL && ctx->protocol == 6LL))
+	if (!(*(s32 *)((void *)ctx + 20) == 2LL && *(u16 *)((void *)ctx + 30) == 6LL))
 		return;
 	struct connect_key key = {};
-	key.skaddr = (u64)ctx->skaddr;
+	key.skaddr = (u64)*(u64 *)((void *)ctx + 8);
 	struct connect_set *set = connect_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -300,21 +295,22 @@ static __always_inline void connect_in_(struct trace_event_raw_inet_sock_set_sta
 	u32 way = connect_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && connect_claim(set, way, &state)) {
+	if (state && connect_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && connect_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(connect_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = connect_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].dport = (u64)ctx->dport;
-	set->in[way].oldstate = (s64)ctx->oldstate;
+	set->in[way].dport = (u64)*(u16 *)((void *)ctx + 26);
+	set->in[way].oldstate = (s64)*(s32 *)((void *)ctx + 16);
 	publish(&set->state[way], mine);
 	for (u32 other = 0; other < 8; other++) {
 		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
@@ -322,9 +318,9 @@ static __always_inline void connect_in_(struct trace_event_raw_inet_sock_set_sta
 
 		if (other == way || !seen || !connect_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -490,7 +486,8 @@ static __noinline u32 nanosleep_settle(struct nanosleep_set *set, u32 way, u64 s
 	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -499,7 +496,8 @@ static __noinline void nanosleep_sweep_slot(struct nanosleep_set *set, u32 way, 
 {
 	struct counters *counters = counters_of(1);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -523,7 +521,7 @@ static long nanosleep_sweep(void *map, u32 *index, struct nanosleep_set *set, u6
 }
 
 /* rule.lt:5: in raw_syscalls:sys_enter key task.tid where id one of [syscall("nanosleep"), syscall("clock_nanosleep")] capture (id, flags = args[1]) */
-static __always_inline void nanosleep_in_(void *ctx, u64 *now)
+static __always_inline void nanosleep_in(void *ctx, u64 *now)
 {
 	if (!(*(s64 *)((void *)ctx + 8) == 35LL || *(s64 *)((void *)ctx + 8) == 230LL))
 		return;
@@ -537,17 +535,18 @@ static __always_inline void nanosleep_in_(void *ctx, u64 *now)
 	u32 way = nanosleep_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && nanosleep_claim(set, way, &state)) {
+	if (state && nanosleep_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && nanosleep_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(nanosleep_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = nanosleep_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].id = (s64)*(s64 *)((void *)ctx + 8);
@@ -559,15 +558,15 @@ static __always_inline void nanosleep_in_(void *ctx, u64 *now)
 
 		if (other == way || !seen || !nanosleep_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:7: out raw_syscalls:sys_exit key task.tid where in.id == id */
-static __always_inline void nanosleep_out_(struct trace_event_raw_sys_exit *ctx, u64 *now)
+static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, u64 *now)
 {
 	struct nanosleep_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -578,7 +577,7 @@ static __always_inline void nanosleep_out_(struct trace_event_raw_sys_exit *ctx,
 	u64 state = 0;
 	u32 way = nanosleep_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -609,6 +608,7 @@ static __always_inline void nanosleep_out_(struct trace_event_raw_sys_exit *ctx,
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&nanosleep_latency_->bucket[bucket], 1);
 		add(&nanosleep_latency_->sum, value);
@@ -621,6 +621,7 @@ static __always_inline void nanosleep_out_(struct trace_event_raw_sys_exit *ctx,
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&nanosleep_hist1_->bucket[bucket], 1);
 		add(&nanosleep_hist1_->sum, value);
@@ -758,7 +759,8 @@ static __noinline u32 reclaim_settle(struct reclaim_set *set, u32 way, u64 state
 	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -767,7 +769,8 @@ static __noinline void reclaim_sweep_slot(struct reclaim_set *set, u32 way, u64 
 {
 	struct counters *counters = counters_of(2);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -791,7 +794,7 @@ static long reclaim_sweep(void *map, u32 *index, struct reclaim_set *set, u64 *a
 }
 
 /* rule.lt:9: in mm_vmscan_direct_reclaim_begin key task.tid where gfp_flags has 0x400 and order > 0 */
-static __always_inline void reclaim_in_(struct trace_event_raw_mm_vmscan_direct_reclaim_begin_template *ctx, u64 *now)
+static __always_inline void reclaim_in(struct trace_event_raw_mm_vmscan_direct_reclaim_begin_template *ctx, u64 *now)
 {
 	if (!((ctx->gfp_flags & 1024LL) == 1024LL && (s64)ctx->order > 0LL))
 		return;
@@ -805,17 +808,18 @@ static __always_inline void reclaim_in_(struct trace_event_raw_mm_vmscan_direct_
 	u32 way = reclaim_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && reclaim_claim(set, way, &state)) {
+	if (state && reclaim_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && reclaim_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(reclaim_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = reclaim_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
@@ -825,15 +829,15 @@ static __always_inline void reclaim_in_(struct trace_event_raw_mm_vmscan_direct_
 
 		if (other == way || !seen || !reclaim_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:9: out mm_vmscan_direct_reclaim_end key task.tid */
-static __always_inline void reclaim_out_(struct trace_event_raw_mm_vmscan_direct_reclaim_end_template *ctx, u64 *now)
+static __always_inline void reclaim_out(struct trace_event_raw_mm_vmscan_direct_reclaim_end_template *ctx, u64 *now)
 {
 	struct reclaim_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -844,7 +848,7 @@ static __always_inline void reclaim_out_(struct trace_event_raw_mm_vmscan_direct
 	u64 state = 0;
 	u32 way = reclaim_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -870,6 +874,7 @@ static __always_inline void reclaim_out_(struct trace_event_raw_mm_vmscan_direct
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&reclaim_latency_->bucket[bucket], 1);
 		add(&reclaim_latency_->sum, value);
@@ -908,7 +913,7 @@ int on_sys_enter(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	nanosleep_in_(ctx, &now);
+	nanosleep_in(ctx, &now);
 	return 0;
 }
 
@@ -919,19 +924,19 @@ int on_sys_exit(struct trace_event_raw_sys_exit *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	nanosleep_out_(ctx, &now);
+	nanosleep_out(ctx, &now);
 	return 0;
 }
 
 SEC("tp/sock/inet_sock_set_state")
-int on_inet_sock_set_state(struct trace_event_raw_inet_sock_set_state *ctx)
+int on_inet_sock_set_state(void *ctx)
 {
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	connect_out_(ctx, &now);
-	connect_in_(ctx, &now);
+	connect_out(ctx, &now);
+	connect_in(ctx, &now);
 	return 0;
 }
 
@@ -942,7 +947,7 @@ int on_mm_vmscan_direct_reclaim_begin(struct trace_event_raw_mm_vmscan_direct_re
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	reclaim_in_(ctx, &now);
+	reclaim_in(ctx, &now);
 	return 0;
 }
 
@@ -953,7 +958,7 @@ int on_mm_vmscan_direct_reclaim_end(struct trace_event_raw_mm_vmscan_direct_recl
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	reclaim_out_(ctx, &now);
+	reclaim_out(ctx, &now);
 	return 0;
 }
 

@@ -196,7 +196,8 @@ static __noinline u32 hang_settle(struct hang_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	struct hang_key key = set->key[way];
 	s64 timeout = 250000000LL;
@@ -235,7 +236,8 @@ static __noinline void hang_sweep_slot(struct hang_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -259,7 +261,7 @@ static long hang_sweep(void *map, u32 *index, struct hang_set *set, u64 *at)
 }
 
 /* rule.lt:1: in sys_enter_fsync key task.tid capture fd */
-static __always_inline void hang_in_(void *ctx, u64 *now)
+static __always_inline void hang_in(void *ctx, u64 *now)
 {
 	struct hang_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -271,17 +273,18 @@ static __always_inline void hang_in_(void *ctx, u64 *now)
 	u32 way = hang_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && hang_claim(set, way, &state)) {
+	if (state && hang_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 250000000LL || (s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL))) && hang_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(hang_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = hang_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].fd = (u64)*(u64 *)((void *)ctx + 16);
@@ -292,15 +295,15 @@ static __always_inline void hang_in_(void *ctx, u64 *now)
 
 		if (other == way || !seen || !hang_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
 
 /* rule.lt:1: out sys_exit_fsync key task.tid capture ret */
-static __always_inline void hang_out_(void *ctx, u64 *now)
+static __always_inline void hang_out(void *ctx, u64 *now)
 {
 	struct hang_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -311,7 +314,7 @@ static __always_inline void hang_out_(void *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = hang_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -336,6 +339,7 @@ static __always_inline void hang_out_(void *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&hang_latency_->bucket[bucket], 1);
 		add(&hang_latency_->sum, value);
@@ -352,7 +356,7 @@ int on_sys_enter_fsync(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	hang_in_(ctx, &now);
+	hang_in(ctx, &now);
 	return 0;
 }
 
@@ -363,7 +367,7 @@ int on_sys_exit_fsync(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	hang_out_(ctx, &now);
+	hang_out(ctx, &now);
 	return 0;
 }
 

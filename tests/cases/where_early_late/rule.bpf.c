@@ -161,7 +161,8 @@ static __noinline u32 wait_settle(struct wait_set *set, u32 way, u64 state, u64 
 	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return 0;
 	return (s64)age > 60000000000LL;
 }
@@ -170,7 +171,8 @@ static __noinline void wait_sweep_slot(struct wait_set *set, u32 way, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
-	if (!counters || way >= 8)
+	way = forget(way, at);
+	if (!counters)
 		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
@@ -194,7 +196,7 @@ static long wait_sweep(void *map, u32 *index, struct wait_set *set, u64 *at)
 }
 
 /* rule.lt:5: cancel sched_process_exit key pid where latency < 1h */
-static __always_inline void wait_cancel_(u64 *ctx, u64 *now)
+static __always_inline void wait_cancel(u64 *ctx, u64 *now)
 {
 	struct task_struct *p = (void *)ctx[0];
 	struct wait_key key = {};
@@ -206,7 +208,7 @@ static __always_inline void wait_cancel_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = wait_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
@@ -226,7 +228,7 @@ static __always_inline void wait_cancel_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:3: out sched_switch key next_pid where next_pid != 0 and in.prio < 120 and next_prio < 130 and (latency > 1us or in.target_cpu != cpu.id) */
-static __always_inline void wait_out_(u64 *ctx, u64 *now)
+static __always_inline void wait_out(u64 *ctx, u64 *now)
 {
 	struct task_struct *next = (void *)ctx[2];
 	if (!(next->pid != 0LL && (s64)next->prio < 130LL))
@@ -240,7 +242,7 @@ static __always_inline void wait_out_(u64 *ctx, u64 *now)
 	u64 state = 0;
 	u32 way = wait_find(set, &key, &state);
 	way = forget(way, state);
-	if (way >= 8) {
+	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
@@ -268,6 +270,7 @@ static __always_inline void wait_out_(u64 *ctx, u64 *now)
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
+		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&wait_latency_->bucket[bucket], 1);
 		add(&wait_latency_->sum, value);
@@ -301,7 +304,7 @@ static __always_inline void wait_out_(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:2: in sched_wakeup key pid capture (prio, target_cpu) */
-static __always_inline void wait_in_(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
+static __always_inline void wait_in(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
 {
 	struct wait_key key = {};
 	key.pid = (u32)(s64)ctx->pid;
@@ -313,17 +316,18 @@ static __always_inline void wait_in_(struct trace_event_raw_sched_wakeup_templat
 	u32 way = wait_find(set, &key, &state);
 	way = forget(way, state);
 	add(&counters->opened, 1);
-	if (way < 8 && wait_claim(set, way, &state)) {
+	if (state && wait_claim(set, way, &state)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 		u32 old = ((s64)age > 60000000000LL) && wait_settle(set, way, state, at, FLAG_LATE);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = forget(wait_claim_free(set), mine);
-	}
-	if (way >= 8) {
-		add(&counters->refused, 1);
-		return;
+		way = wait_claim_free(set);
+		if (way >= 8) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
 	}
 	set->key[way] = key;
 	set->in[way].prio = (s64)ctx->prio;
@@ -335,9 +339,9 @@ static __always_inline void wait_in_(struct trace_event_raw_sched_wakeup_templat
 
 		if (other == way || !seen || !wait_same(&set->key[other], &key))
 			continue;
-		u32 loser = seen < mine || (seen == mine && other < way) ? other : way;
+		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
 		u64 held = loser == way ? mine : seen;
-		if (loser < 8 && swap_if(&set->state[loser], held, 0) == held)
+		if (swap_if(&set->state[loser], held, 0) == held)
 			add(&counters->replaced, 1);
 	}
 }
@@ -349,7 +353,7 @@ int on_sched_process_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wait_cancel_(ctx, &now);
+	wait_cancel(ctx, &now);
 	return 0;
 }
 
@@ -360,7 +364,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wait_out_(ctx, &now);
+	wait_out(ctx, &now);
 	return 0;
 }
 
@@ -371,7 +375,7 @@ int on_sched_wakeup(struct trace_event_raw_sched_wakeup_template *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wait_in_(ctx, &now);
+	wait_in(ctx, &now);
 	return 0;
 }
 
