@@ -40,7 +40,11 @@ class Started:
     def memory(self) -> tuple[float, float]:
         """Return its peak and present resident memory, in MB."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name in ("VmHWM", "VmRSS")}
+        kilobytes = {
+            name: int(rest.split()[0])
+            for name, _, rest in (line.partition(":") for line in lines)
+            if name in ("VmHWM", "VmRSS")
+        }
         return kilobytes["VmHWM"] / 1000, kilobytes["VmRSS"] / 1000
 
 

@@ -15,7 +15,11 @@ from benchmarks.table import markdown, spread
 RULE = "in sched_wakeup key pid, out sched_switch key next_pid, thresh 5us, timeout 6us"
 #: Seconds after which memory no longer grows.
 _SETTLE = 0.5
-_LTRULES = {"first": "ltrules, nothing cached", "compile": "ltrules, rule not compiled yet", "cached": "ltrules, cached"}
+_LTRULES = {
+    "first": "ltrules, nothing cached",
+    "compile": "ltrules, rule not compiled yet",
+    "cached": "ltrules, cached",
+}
 
 
 def run(quick: bool) -> str:

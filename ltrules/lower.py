@@ -10,57 +10,17 @@ from bpf_codegen.render import handler_fields
 from ltrules import model
 from ltrules.catalog.events import Catalog, Event, Field, Shape
 from ltrules.evaluate import is_unsigned
+from ltrules.naming import member_of, members, unique
 from ltrules.raw import RAW_EVENTS
 from ltrules.types import INT, STRING_BYTES, Kind, Type
 
-#: Names with a meaning in the generated C, which no member may have.
-_RESERVED = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "bool",
-        "true",
-        "false",
-    ]
-)
-_CATALOG_ORDER = {role: i for i, role in enumerate(model.Role)}
+_ROLE_ORDER = {role: i for i, role in enumerate(model.Role)}
 
 
 def lower(rules: model.RuleSet, catalog: Catalog, ring_bytes: int = 1 << 20) -> plan.Plan:
     """Return the plan of a rule set: one program for each event, whatever the number of rules there."""
     params = [p for p in rules.params if _is_used(p, rules)]
-    names = _unique([p.name for p in params], {"enabled"})
+    names = unique([p.name for p in params], {"enabled"})
     controls = dict(zip((p.name for p in params), names, strict=True))
     lowerer = _Lowerer(rules, catalog, {p.name: p for p in params}, controls)
     return plan.Plan(
@@ -91,37 +51,9 @@ def _kernel_exprs(rule: model.Rule) -> Iterable[model.Expr]:
         yield from model.walk(root)
 
 
-def _unique(names: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return a distinct C identifier for each name, in order."""
-    used = set(taken)
-    result = []
-    for name in names:
-        word = re.sub(r"\W", "_", name, flags=re.ASCII) or "x"
-        if word[0].isdigit() or word in _RESERVED:
-            word = f"_{word}"
-        base, count = word, 2
-        while word in used:
-            word, count = f"{base}_{count}", count + 1
-        used.add(word)
-        result.append(word)
-    return result
-
-
 def _parameter(param: model.Param, name: str) -> plan.Parameter:
     value = param.value.encode() if isinstance(param.value, str) else param.value
-    return plan.Parameter(_member(name, param.type), value)
-
-
-def _member(name: str, sort: Type) -> plan.Member:
-    if sort.kind is Kind.STRING:
-        return plan.Member(name, sort.size, signed=False, string=True)
-    return plan.Member(name, signed=not is_unsigned([sort]))
-
-
-def members(values: Sequence[model.Value]) -> tuple[plan.Member, ...]:
-    """Return the members that hold some values, in their order."""
-    names = _unique([v.name for v in values])
-    return tuple(_member(name, v.type) for name, v in zip(names, values, strict=True))
+    return plan.Parameter(member_of(name, param.type), value)
 
 
 class _Lowerer:
@@ -134,7 +66,7 @@ class _Lowerer:
         self.catalog = catalog
         self.params = params
         self.controls = controls
-        self.names = _unique([r.name for r in rules.rules], {"alerts", "counters", "control", "sweep"})
+        self.names = unique([r.name for r in rules.rules], {"alerts", "counters", "control", "sweep"})
 
     # ----------------------------------------------------------------------------- rules
     def rule(self, rule: model.Rule, index: int) -> plan.Rule:
@@ -147,7 +79,7 @@ class _Lowerer:
                 return plan.Group("all", (), ())
             identity = tuple(map(repr, exprs))
             if identity not in groups:
-                made = tuple(_member(f"value{i}", _grouped(e)) for i, e in enumerate(by))
+                made = tuple(member_of(f"value{i}", _grouped(e)) for i, e in enumerate(by))
                 groups[identity] = plan.Group(f"by{len(groups) + 1}", exprs, made)
             return groups[identity]
 
@@ -186,9 +118,9 @@ class _Lowerer:
         """Iterate over the programs, by the name of their event."""
         by_event: dict[str, list[tuple[int, model.Rule, model.Handler]]] = {}
         for index, rule in enumerate(self.rules.rules):
-            for handler in sorted(rule.handlers, key=lambda h: _CATALOG_ORDER[h.role]):
+            for handler in sorted(rule.handlers, key=lambda h: _ROLE_ORDER[h.role]):
                 by_event.setdefault(handler.event.full_name, []).append((index, rule, handler))
-        names = _unique([f"on_{name.split(':')[1]}" for name in sorted(by_event)], self.names)
+        names = unique([f"on_{name.split(':')[1]}" for name in sorted(by_event)], self.names)
         counts: dict[str, int] = {}
         for name, (event_name, uses) in zip(names, sorted(by_event.items()), strict=True):
             event = uses[0][2].event
@@ -284,7 +216,7 @@ class _Lowerer:
                 size = values[index].type.size if where == "key" or member.string else 8
                 return plan.Stored(where, member.name, size, values[index].type.signed, member.string)
             case model.Parameter(name=name):
-                member = _member(self.controls[name], self.params[name].type)
+                member = member_of(self.controls[name], self.params[name].type)
                 return plan.Stored("control", member.name, member.size, member.signed, member.string)
             case model.Measured(name="latency"):
                 return plan.Latency()

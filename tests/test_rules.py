@@ -28,7 +28,7 @@ def test_checks_without_a_word_and_renders(path: Path) -> None:
     assert not syntax_errors
     assert [str(d.span) + d.message for d in found] == []
     assert rules.rules
-    assert "SEC(\"tp" in text
+    assert 'SEC("tp' in text
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("rules/*.lt")), ids=lambda p: p.name)

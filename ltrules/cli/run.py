@@ -66,10 +66,14 @@ def run(
             _say_started(rules, session, chosen.name)
         until = None if duration is None else time.monotonic_ns() + duration
         with _running(words) as child:
-            _loop(session, sink, stopped, until, count, child)
-        left = session.stop()
-        if count is None:
-            sink.alerts(left)
+            unseen = _loop(session, sink, stopped, until, count, child)
+        last = session.stop()
+        if unseen is None:
+            sink.alerts(last)
+        elif unseen + len(last):
+            click.echo(
+                f"ltrules: {unseen + len(last)} more came before the end and are not shown (-n {count})", err=True
+            )
         sink.summary(session.stats())
 
 
@@ -160,23 +164,29 @@ def _loop(
     until: int | None,
     count: int | None,
     child: subprocess.Popen[bytes] | None,
-) -> None:
-    """Print alerts until a signal, the end of the time or of the command, or enough alerts."""
+) -> int | None:
+    """Print alerts until a signal, the end of the time or of the command, or enough alerts.
+
+    Return how many came beyond `count`, None if it was not reached.
+    """
     left = count
     while not stopped:
         wait = _POLL_SECONDS
         if until is not None:
             wait = min(wait, (until - time.monotonic_ns()) / 1e9)
             if wait <= 0:
-                return
+                return None
         alerts = session.poll(wait)
-        if left is not None:
-            alerts = alerts[:left]
-            left -= len(alerts)
+        shown = alerts if left is None else alerts[:left]
         try:
-            sink.alerts(alerts)
+            sink.alerts(shown)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return
-        if left == 0 or (child is not None and child.poll() is not None):
-            return
+            return None
+        if left is not None:
+            left -= len(shown)
+            if not left:
+                return len(alerts) - len(shown)
+        if child is not None and child.poll() is not None:
+            return None
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from helpers import assert_accounted, loop_device, only_rule, read_directly, run_rules
 
 pytestmark = pytest.mark.kernel

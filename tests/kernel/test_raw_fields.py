@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers import catalog, loop_device, nanosleep, read_directly, rule_set
 
 from bpf_codegen import layout, plan, render
 from bpf_codegen.render import handler_fields
+from helpers import catalog, loop_device, nanosleep, read_directly, rule_set
 from ltrules.catalog.tracefs import mount_tracefs
 from ltrules.engines.compiler import compile_object
 from ltrules.engines.programs import Programs

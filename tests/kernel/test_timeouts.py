@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from helpers import MS, Child, assert_accounted, nanosleep, only_rule, run_rules
 
 pytestmark = pytest.mark.kernel

@@ -50,7 +50,9 @@ class Generator:
         pick = self.chance.choice
         if depth == 0 or self.chance.random() < 0.15:
             leaves = [*WIDTHS, "task.tid", "task.tgid", "task.uid", "cpu.id", "task.ppid", "cgroup.id"]
-            return pick([*leaves, *leaves, str(pick([0, 1, 2, 3, 7, 63, 64, 255, 1 << 31, (1 << 63) - 1, 1 << 63, MASK]))])
+            return pick(
+                [*leaves, *leaves, str(pick([0, 1, 2, 3, 7, 63, 64, 255, 1 << 31, (1 << 63) - 1, 1 << 63, MASK]))]
+            )
         form = self.chance.randrange(8)
         if form == 0:
             return f"{pick('-~')}({self.number(depth - 1)})"
