@@ -1,0 +1,247 @@
+"""What each clause does to measurements of this kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from pathlib import Path
+
+import pytest
+from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_rules, rule_set, run_rules
+
+from ltrules.engines.libbpf import LibbpfSession
+
+pytestmark = pytest.mark.kernel
+
+ROUNDS = 23
+SLEEP = 'id == syscall("clock_nanosleep") and task.tgid == only'
+
+
+def sleeps(*lengths_ms: int, rounds: int = ROUNDS) -> None:
+    for _ in range(rounds):
+        for length in lengths_ms:
+            nanosleep(length * MS)
+
+
+def rename_and_sleep(name: str, rounds: int) -> None:
+    Path("/proc/self/comm").write_text(name)
+    sleeps(3, rounds=rounds)
+
+
+def measured(clauses: str, *lengths_ms: int, rounds: int = ROUNDS, **params: int | str):  # type: ignore[no-untyped-def]
+    """Run a rule on the sleeps of a child."""
+    text = f"rule s {{ param only: int = 0 {clauses} }}"
+    with Child(_sleeps, rounds, *lengths_ms) as child:
+        alerts, stats = run_rules(text, child.work, {"only": child.tid, **params})
+    assert_accounted(only_rule(stats))
+    return alerts, only_rule(stats)
+
+
+def _sleeps(rounds: int, *lengths_ms: int) -> None:
+    sleeps(*lengths_ms, rounds=rounds)
+
+
+PAIR = f"in sys_enter key task.tid where {SLEEP} out sys_exit key task.tid"
+
+
+def test_when_decides_what_counts() -> None:
+    alerts, rule = measured(f"{PAIR} when latency > 15ms thresh 1ms", 2, 20, rounds=11)
+    assert len(alerts) == rule.latency.count == 11
+    assert rule.counters["closed"] == 22
+
+
+def test_where_of_an_out_may_ask_for_captures() -> None:
+    clauses = f"in sys_enter key task.tid where {SLEEP} capture opener = task.comm"
+    clauses += ' out sys_exit key task.tid where in.opener == "someone-else" as never'
+    clauses += " out sys_exit key task.tid where latency > 1ms as done thresh 1ms"
+    alerts, rule = measured(clauses, 5, rounds=13)
+    assert [a.outcome for a in alerts] == ["done"] * 13
+    assert rule.counters["closed"] == 13
+
+
+def test_a_cancelled_measurement_gives_nothing() -> None:
+    alerts, rule = measured(f"{PAIR} cancel sched_switch key prev_pid thresh 1ns", 2)
+    assert alerts == []
+    assert (rule.counters["cancelled"], rule.counters["closed"]) == (ROUNDS, 0)
+
+
+@pytest.mark.parametrize("duplicate", ["replace", "keep"])
+def test_which_of_two_openings_counts(duplicate: str) -> None:
+    # The process is the key: each sleep opens, and only the last system call, `getpgid`, closes.
+    clauses = f"in sys_enter key task.tgid where {SLEEP}"
+    clauses += ' out sys_enter key task.tgid where id == syscall("getpgid") and task.tgid == only'
+    with Child(_sleep_then_call, 5, 10 * MS) as child:
+        alerts, stats = run_rules(
+            f"rule s {{ param only: int = 0 {clauses} duplicate {duplicate} thresh 1ms }}",
+            child.work,
+            {"only": child.tid},
+        )
+    (alert,) = alerts
+    c = only_rule(stats).counters
+    assert_accounted(only_rule(stats))
+    if duplicate == "keep":
+        assert alert.latency_ns >= 50 * MS
+        assert (c["opened"], c["kept"], c["replaced"]) == (1, 4, 0)
+    else:
+        assert 10 * MS <= alert.latency_ns
+        assert (c["opened"], c["kept"], c["replaced"]) == (5, 0, 4)
+
+
+def _sleep_then_call(count: int, ns: int) -> None:
+    sleeps(ns // MS, rounds=count)
+    ctypes.CDLL(None).getpgid(0)
+
+
+def test_strings_are_keys_and_parameters() -> None:
+    rule = """
+rule s {
+  param name: string = "none"
+  in sys_enter key (task.comm, task.tid) where id == syscall("clock_nanosleep") and task.comm == name
+  out sys_exit key (task.comm, task.tid)
+  thresh 1ms
+}
+"""
+    with Child(rename_and_sleep, "ltr-victim", ROUNDS) as child, Child(rename_and_sleep, "ltr-other", ROUNDS) as other:
+
+        def work() -> None:
+            other.start()
+            child.work()
+            other.result()
+
+        alerts, stats = run_rules(rule, work, {"name": "ltr-victim"})
+    assert [a.key for a in alerts] == [{"comm": "ltr-victim", "tid": child.tid}] * ROUNDS
+    assert_accounted(only_rule(stats))
+
+
+def test_groups_hold_what_was_done() -> None:
+    clauses = f"in sys_enter key task.tid where {SLEEP} capture (id, who = task.comm) out sys_exit key task.tid"
+    clauses += " hist latency by in.who as waits hist latency linear(0ns, 40ms, 10ms) as steps"
+    clauses += " stat count by (in.who, in.id) as calls stat min latency as least stat max latency as most"
+    clauses += " stat avg latency as mean stat sum latency as whole"
+    alerts, rule = measured(clauses, 12, 33, rounds=11)
+    assert alerts == []
+    waits, steps = rule.histograms
+    (group,) = waits.groups
+    assert (group.count, group.total) == (22, rule.latency.total)
+    assert steps.linear
+    (linear,) = steps.groups
+    counts = {low // MS: count for low, _, count in linear.buckets}
+    assert sum(counts.values()) == 22
+    assert 0 not in counts
+    assert counts.get(10, 0) >= 6
+    values = {s.name: s.groups for s in rule.statistics}
+    ((_, calls),) = values["calls"]
+    assert calls == 22
+    least, most, mean, whole = (values[name][0][1] for name in ("least", "most", "mean", "whole"))
+    assert 12 * MS <= least <= mean <= most == rule.latency.greatest
+    assert (whole, mean) == (rule.latency.total, rule.latency.total // 22)
+    assert whole >= 11 * 45 * MS
+
+
+def test_an_event_that_carries_its_own_latency() -> None:
+    alerts, rule = measured(f"at sys_enter took 7us key task.tid where {SLEEP} thresh 6us", 1)
+    assert [a.latency_ns for a in alerts] == [7000] * ROUNDS
+    assert {a.closed_ns - a.opened_ns for a in alerts} == {7000}
+    assert rule.latency.greatest == 7000
+
+
+def test_at_one_event_the_old_measurement_closes_before_the_next_opens() -> None:
+    alerts, rule = measured(f"in sys_enter key task.tid where {SLEEP} out sys_enter key task.tid where {SLEEP} "
+                            "thresh 1ms", 5)  # fmt: skip
+    assert len(alerts) == rule.counters["closed"] == ROUNDS - 1
+    assert (rule.counters["opened"], rule.counters["pending"], rule.counters["unmatched"]) == (ROUNDS, 1, 1)
+    assert all(a.latency_ns >= 5 * MS for a in alerts)
+    assert [a.closed_ns for a in alerts[:-1]] == [a.opened_ns for a in alerts[1:]]
+
+
+def test_rules_at_the_same_probes_do_not_meet() -> None:
+    rule = f"param only: int = 0 {PAIR} thresh 1ms"
+    text = f"rule a {{ {rule} }} rule b {{ {rule} }} rule c {{ {rule} where latency > 1s duplicate keep }}"
+    with Child(_sleeps, ROUNDS, 5) as child:
+        alerts, stats = run_rules(text, child.work, {"only": child.tid})
+    first, second, third = stats.rules
+    assert first.counters == second.counters
+    assert first.latency == second.latency
+    assert (third.counters["closed"], third.counters["opened"]) == (0, 1)
+    times = [[(x.opened_ns, x.closed_ns) for x in alerts if x.rule == name] for name in "ab"]
+    assert times[0] == times[1]
+    assert len(times[0]) == ROUNDS
+
+
+def test_nothing_is_measured_before_all_is_attached() -> None:
+    with Child(_sleeps, 40, 5) as child:
+        child.start()
+        time.sleep(0.02)
+        text = f"rule s {{ param only: int = 0 {PAIR} where id_is_known thresh 1ms }}".replace(" where id_is_known", "")
+        with open_rules(text.replace("key task.tid thresh", f"key task.tid where task.tgid == {child.tid} thresh"),
+                        {"only": child.tid}) as session:  # fmt: skip
+            child.result()
+            session.stop()
+            rule = only_rule(session.stats())
+    # Only the call that was under way when the gate opened can be without its beginning; the process ends by another one.
+    assert rule.counters["opened"] == rule.counters["closed"] <= 40
+    assert rule.counters["replaced"] == 0
+    assert_accounted(rule)
+
+
+def ours() -> set[int]:
+    """Return the ids of the BPF programs that this process holds."""
+    ids = set()
+    for fd in os.listdir("/proc/self/fdinfo"):
+        try:
+            text = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        except FileNotFoundError:
+            continue
+        ids |= {int(line.split()[1]) for line in text.splitlines() if line.startswith("prog_id:")}
+    return ids
+
+
+def exists(program: int) -> bool:
+    """Tell whether the kernel still has a program."""
+    bpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    fd = bpf.bpf_prog_get_fd_by_id(program)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
+class _Failure(Exception):
+    pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_stays_behind(fails: bool) -> None:
+    assert ours() == set()
+    text = "in sched_wakeup key pid where pid != 0, out sched_switch key next_pid, thresh 1ms, timeout 1s"
+    session: LibbpfSession
+    try:
+        with open_rules(text) as session:
+            programs = ours()
+            assert len(programs) == 3
+            assert all(map(exists, programs))
+            if fails:
+                raise _Failure
+            session.stop()
+    except _Failure:
+        pass
+    assert ours() == set()
+    deadline = time.monotonic() + 5  # the kernel frees programs in the background
+    while any(map(exists, programs)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(exists, programs))
+
+
+def test_forty_rules_share_one_program_for_each_probe() -> None:
+    text = "\n".join(
+        f"rule r{i} {{ in sched_wakeup key pid where pid != 0 out sched_switch key next_pid"
+        f" cancel sched_process_exit key pid thresh {i + 1}us inflight 1000 }}"
+        for i in range(40)
+    )
+    assert len(rule_set(text).rules) == 40
+    with Child(_sleeps, 50, 1) as child:
+        _, stats = run_rules(text, child.work)
+    for rule in stats.rules:
+        assert_accounted(rule)
+        assert rule.counters["closed"] >= 50
+    assert len({rule.counters["closed"] for rule in stats.rules}) == 1
