@@ -174,7 +174,7 @@ class Writer:
             # C must read both sides as the language does: its own types may be wider, or of the other sign.
             cast = "(u64)" if expr.unsigned else "(s64)"
             texts = [
-                self.integer(o) if isinstance(o, Number) and not expr.unsigned else cast + self._beside(o, p, _UNARY)
+                self.integer(o) if isinstance(o, Number) and not expr.unsigned else _cast(self._beside(o, p, _UNARY), cast)
                 for o, p in ((left, right), (right, left))
             ]
         else:
@@ -241,6 +241,11 @@ class Writer:
             lines.append(f"char {name}[{size}] __attribute__((aligned(8))) = {{}};")
             lines += self.copy(name, Member(name, size, string=True), expr)[1:]
         return lines
+
+
+def _cast(text: str, cast: str) -> str:
+    """Put a cast before a unary expression, unless it has this very one."""
+    return text if text.startswith(cast) else cast + text
 
 
 def _atom(text: str) -> str:

@@ -91,9 +91,6 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
             "\treturn;",
             "}",
         ]
-    loser = "seen < mine || (seen == mine && other < way)"
-    if rule.keep_first:
-        loser = "seen > mine || (seen == mine && other > way)"
     return [
         *_begin(rule, handler, writer),
         "u64 at = event_time(now), state = 0, mine = at << 1;",
@@ -115,17 +112,10 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         "set->key[way] = key;",
         *saves,
         "publish(&set->state[way], mine);",
-        f"for (u32 other = 0; other < {WAYS}; other++) {{",
-        "\t/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */",
-        "\tu64 seen = READ_ONCE(set->state[other]) & ~REPORTED;",
-        "",
-        f"\tif (other == way || !seen || !{name}_same(&set->key[other], &key))",
-        "\t\tcontinue;",
-        f"\tu32 loser = forget({loser} ? other : way, seen);",
-        "\tu64 held = loser == way ? mine : seen;",
-        "\tif (swap_if(&set->state[loser], held, 0) == held)",
+        "/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */",
+        f"for (u32 other = 0; other < {WAYS}; other++)",
+        f"\tif (READ_ONCE(set->state[other]) > BUSY && {name}_yield(set, &key, way, other, mine))",
         "\t\tadd(&counters->replaced, 1);",
-        "}",
     ]
 
 

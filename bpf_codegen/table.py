@@ -57,6 +57,9 @@ def functions(rule: Rule) -> str:
     # A second round lets every bit of a long key reach the bits that choose the set.
     index = f"(hash ^ hash >> 32) * {_GOLDEN} >> {64 - bits}" if bits else "0"
     same = " &&\n\t       ".join(f"a[{i}] == b[{i}]" for i in range(words))
+    loser = "seen < mine || (seen == mine && other < way)"
+    if rule.keep_first:
+        loser = "seen > mine || (seen == mine && other > way)"
     return f"""static __always_inline struct {name}_set *{name}_set_of(const struct {name}_key *key)
 {{
 	const u64 *word = (const u64 *)key;
@@ -108,6 +111,21 @@ static __always_inline u32 {name}_claim_free(struct {name}_set *set)
 		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
 			return way;
 	return {WAYS};
+}}
+
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool {name}_yield(struct {name}_set *set, const struct {name}_key *key, u32 way, u32 other, u64 mine)
+{{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !{name}_same(&set->key[other], key))
+		return false;
+	u32 loser = forget({loser} ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
 }}
 
 """

@@ -78,11 +78,16 @@ def read_source(path: Path) -> Source:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"cannot read {path}: {reason}") from error
+    return decode_source(str(path), data)
+
+
+def decode_source(name: str, data: bytes) -> Source:
+    """Return the source that some bytes are. Raises InputError if they are too many, or not UTF-8."""
     if len(data) > LARGEST_FILE:
-        raise InputError(f"{path} is larger than a rule file may be (1 MiB)")
+        raise InputError(f"{name} is larger than a rule file may be (1 MiB)")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path} is not UTF-8 text: byte {error.start}, on line {line}, cannot be read") from error
-    return Source(str(path), text.removeprefix("\ufeff"))
+        raise InputError(f"{name} is not UTF-8 text: byte {error.start}, on line {line}, cannot be read") from error
+    return Source(name, text.removeprefix("\ufeff"))

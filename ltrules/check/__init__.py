@@ -99,14 +99,20 @@ class _SetChecker:
                 continue
 
     def _rule(self, item: syntax.Rule | syntax.DerivedRule, name: str, scope: Scope) -> None:
+        before = self._errors()
         rule, home, given = self._base(item, scope, 0)
         nodes = [*home.params.values(), *(c for c in rule.clauses if isinstance(c, syntax.Param))]
         params = self.param_reader.read(nodes, name, home, given)
         if isinstance(item, syntax.DerivedRule):
             self._refuse_unknown_arguments(item, params)
         checked = self.rule_checker.check(rule, name, home, params)
+        if self._errors() > before:
+            raise Mistake  # in a param
         self.rules.append(checked)
         self.params.update((p.name, p) for p in params.values())
+
+    def _errors(self) -> int:
+        return sum(d.severity.fatal for d in self.problems.found)
 
     def _base(
         self, item: syntax.Rule | syntax.DerivedRule, scope: Scope, depth: int

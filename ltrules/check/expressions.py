@@ -12,6 +12,7 @@ from ltrules.check.problems import Mistake, Problems
 from ltrules.check.scope import Place
 from ltrules.diagnostics import Edit, Fix, replace
 from ltrules.evaluate import apply, is_unsigned
+from ltrules.source import Span
 from ltrules.types import BOOL, DURATION, INT, SIZE, UNSIGNED, Kind, Type, string
 
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
@@ -257,10 +258,11 @@ class Typer:
         if argument.value in functions.syscall_numbers("x86_64"):
             # A list of calls is written for all architectures; this one never makes the call.
             return model.Constant(INT, -1)
+        inside = Span(argument.span.source, argument.span.start + 1, argument.span.end - 1)
         raise self.problems.unknown(
             "LT203",
             f"{self.machine} has no system call `{argument.value}`",
-            argument.span,
+            inside,
             argument.value,
             numbers,
         )

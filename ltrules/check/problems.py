@@ -23,8 +23,6 @@ NAMES = {
     "LT211": "type-mismatch",
     "LT213": "userspace-only",
     "LT214": "else-columns",
-    "LT215": "alternatives-differ",
-    "LT217": "message-name",
     "LT218": "setting",
     "LT231": "key-mismatch",
     "LT241": "no-effect",

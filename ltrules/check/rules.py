@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
-from ltrules import model, syntax
+from ltrules import model, syntax, units
 from ltrules.check.clauses import Clauses
 from ltrules.check.events import EventFinder
 from ltrules.check.expressions import Typer
@@ -86,7 +86,7 @@ class RuleChecker:
             closed=events.closed,
             outcomes=events.outcomes,
             when=None if when is None else self._try(self.typer.condition, when.condition, _at(after, "`when`")),
-            thresh=None if thresh is None else self._try(self.typer.duration, thresh.limit, _at(after, "`thresh`")),
+            thresh=None if thresh is None else self._limit(thresh.limit, _at(after, "`thresh`")),
             timeout=timeout,
             expire=self._expire(clauses, base, timeout),
             inflight=self._inflight(clauses, base),
@@ -104,15 +104,30 @@ class RuleChecker:
         except Mistake:
             return None
 
+    def _limit(self, node: syntax.Expr, place: Place, least: int = 0) -> model.Expr | None:
+        """Return a duration of at least `least` ns, as far as that is known before the rule runs."""
+        expr = self._try(self.typer.duration, node, place)
+        if expr is None or any(isinstance(e, model.Captured | model.Measured) for e in model.walk(expr)):
+            return expr
+        value = self._constant(expr, place)
+        if value < least:
+            self.problems.note(
+                "LT244",
+                f"{place.what} is at least {units.format_duration(least)}",
+                node.span,
+                f"this is {units.format_duration(value)}",
+            )
+        return expr
+
     def _timeout(self, clauses: Clauses, base: Place) -> model.Timeout | None:
         clause = clauses.one(syntax.Timeout, "timeout")
         if clause is None:
             return None
-        limit = self._try(self.typer.duration, clause.limit, _at(base, "`timeout`"))
+        limit = self._limit(clause.limit, _at(base, "`timeout`"))
         slack = None
         if clause.slack is not None:
-            expr = self._try(self.typer.duration, clause.slack, _at(base, "`slack`"))
-            slack = None if expr is None else self._constant(expr, clause.slack, base)
+            expr = self._limit(clause.slack, _at(base, "`slack`"))
+            slack = None if expr is None else self._constant(expr, base)
         return None if limit is None else model.Timeout(limit, clause.mode == "drop", slack)
 
     def _expire(self, clauses: Clauses, base: Place, timeout: model.Timeout | None) -> model.Expr | None:
@@ -127,7 +142,7 @@ class RuleChecker:
             tenfold = model.Operation(DURATION, "*", (timeout.limit, model.Constant(INT, 10)))
             longer = model.Operation(INT, ">", (tenfold, default))
             return model.Operation(DURATION, "if", (longer, tenfold, default))
-        limit = self._try(self.typer.duration, clause.limit, _at(base, "`expire`"))
+        limit = self._limit(clause.limit, _at(base, "`expire`"))
         if limit is None or timeout is None:
             return limit
         values = Constants({p.name: p.value for p in base.params.values()})
@@ -149,7 +164,7 @@ class RuleChecker:
         expr = self._try(self.typer.integer, clause.room, _at(base, "`inflight`"))
         if expr is None:
             return DEFAULT_INFLIGHT
-        room = self._constant(expr, clause.room, base)
+        room = self._constant(expr, base)
         if not 1 <= room <= MOST_INFLIGHT:
             self.problems.note("LT244", f"`inflight` is between 1 and {MOST_INFLIGHT}", clause.room.span)
             return DEFAULT_INFLIGHT
@@ -162,7 +177,9 @@ class RuleChecker:
             count, period = DEFAULT_RATE
             return model.Rate(model.Constant(INT, count), model.Constant(DURATION, period), ())
         count_expr = self._try(self.typer.integer, clause.count, _at(base, "`rate`"))
-        period_expr = self._try(self.typer.duration, clause.period, _at(base, "`rate`"))
+        period_expr = self._limit(clause.period, _at(base, "the period of `rate`"), least=1)
+        if isinstance(count_expr, model.Constant) and int(count_expr.value) < 1:
+            self.problems.note("LT244", "`rate` lets at least 1 alert through", clause.count.span)
         # A timeout has no closing event: what groups alerts must be known of every measurement.
         known = dataclasses.replace(after, closed=None, measured=frozenset(), what="`by` of `rate`")
         by = [self._try(self.typer.expr, item.expr, known) for item in clause.by]
@@ -172,7 +189,7 @@ class RuleChecker:
             return model.Rate(model.Constant(INT, 1), model.Constant(DURATION, 1), ())
         return model.Rate(count_expr, period_expr, groups)
 
-    def _constant(self, expr: model.Expr, node: syntax.Expr, base: Place) -> int:
+    def _constant(self, expr: model.Expr, base: Place) -> int:
         """Return the value that an expression of parameters has when the rules are loaded."""
         return int(evaluate(expr, Constants({p.name: p.value for p in base.params.values()})))
 

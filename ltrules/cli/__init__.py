@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -52,6 +53,10 @@ def ltrules() -> None:
 
 def main() -> None:
     """Run the command line; trouble in the world is one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Names of files and what the kernel says may have no place in the terminal's encoding.
+            stream.reconfigure(errors="backslashreplace")
     try:
         ltrules.main(prog_name="ltrules")
     except LtrulesError as error:

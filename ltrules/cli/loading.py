@@ -17,7 +17,7 @@ from ltrules.diagnostics import Diagnostic
 from ltrules.errors import InputError, RuleError
 from ltrules.parse import parse
 from ltrules.resources import resource
-from ltrules.source import COMMAND_LINE, Source, read_source
+from ltrules.source import COMMAND_LINE, LARGEST_FILE, Source, decode_source, read_source
 from ltrules.units import parse_duration
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -93,7 +93,7 @@ def read_sources(files: Sequence[str], texts: Sequence[str]) -> list[Source]:
 
 def _read(name: str) -> Source:
     if name == "-":
-        return Source("<stdin>", sys.stdin.read())
+        return decode_source("<stdin>", click.get_binary_stream("stdin").read(LARGEST_FILE + 1))
     if name.startswith("std:"):
         return read_source(shipped(name.removeprefix("std:")))
     return read_source(Path(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def _words(command: str | None) -> list[str] | None:
         raise InputError(f"-c {command}: {str(error).lower()}") from None
     if not words:
         raise InputError("-c needs a command")
+    if shutil.which(words[0]) is None:
+        raise InputError(f"cannot run {words[0]}: there is no such program")
     return words
 
 

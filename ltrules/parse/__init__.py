@@ -9,13 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lark.exceptions import UnexpectedInput, VisitError
-
 from ltrules import syntax
 from ltrules.diagnostics import Diagnostic
-from ltrules.parse.build import build
-from ltrules.parse.grammar import parser
-from ltrules.parse.sentences import sentence
+from ltrules.parse import kept
 from ltrules.parse.words import tokens
 from ltrules.source import Source, Span
 
@@ -57,17 +53,17 @@ class _Unreadable(Exception):  # noqa: N818 - carries a diagnostic to the two ca
 
 
 def _parse(source: Source, start: int, end: int, what: str) -> Any:
-    text = source.text[start:end]
     _refuse_depth(source, start, end)
-    try:
-        return build(parser().parse(text, start=what), source, start)
-    except UnexpectedInput as error:
-        raise _Unreadable(sentence(error, source, start, end)) from None
-    except (VisitError, RecursionError) as error:
-        if isinstance(error, VisitError) and not isinstance(error.orig_exc, RecursionError):
-            raise error.orig_exc from None
-        span = Span(source, start, min(start + 1, end))
-        raise _Unreadable(Diagnostic("LT101", "syntax", "this is nested too deeply", span)) from None
+    name = kept.name_of(source.text[start:end], start, what)
+    node = kept.read(name, source)
+    if node is None:
+        from ltrules.parse.lalr import read  # Lark takes long to load, and is needed for new texts only
+
+        node = read(source, start, end, what)
+        if isinstance(node, Diagnostic):
+            raise _Unreadable(node)
+        kept.write(name, source, node)
+    return node
 
 
 def _refuse_depth(source: Source, start: int, end: int) -> None:

@@ -45,6 +45,7 @@ class _Reader:
 
     def __init__(self, source: Source, start: int, end: int, place: int, error: UnexpectedInput) -> None:
         self.source = source
+        self.start = start
         self.error = error
         every = tokens(source.text, start, end)
         self.before = [t for t in every if t.end <= place]
@@ -313,7 +314,7 @@ class _Reader:
         wanted = expected(self.error)
         label = f"expected {wanted}" if wanted else ""
         if self.at_end:
-            last = self.every[-1] if self.every else Word("sign", "", 0)
+            last = self.every[-1] if self.every else Word("sign", "", self.start)
             span = Span(self.source, last.end, last.end)
             return self._make("LT101", "the text ends too early", span, label or "something is missing here")
         here = self.after[0]

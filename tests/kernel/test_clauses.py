@@ -156,10 +156,10 @@ def test_at_one_event_the_old_measurement_closes_before_the_next_opens() -> None
 
 
 def test_rules_at_the_same_probes_do_not_meet() -> None:
-    rule = f"param only: int = 0 {PAIR} thresh 1ms"
+    rule = f"param only: int = 0 thresh 1ms {PAIR}"
     text = f"rule a {{ {rule} }} rule b {{ {rule} }} rule c {{ {rule} where latency > 1s duplicate keep }}"
     with Child(_sleeps, ROUNDS, 5) as child:
-        alerts, stats = run_rules(text, child.work, {"only": child.tid})
+        alerts, stats = run_rules(text, child.work, {f"{name}.only": child.tid for name in "abc"})
     first, second, third = stats.rules
     assert first.counters == second.counters
     assert first.latency == second.latency
