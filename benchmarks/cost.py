@@ -43,28 +43,20 @@ LOADS = {"one CPU": (15_000, [*_ALONE, "taskset", "-c", "1"]), "any CPU": (5_000
 
 def run(quick: bool) -> str:
     """Return a table of added ns for each operation, and ratios: interleaved rounds, medians."""
-    rounds, scale = (3, 1) if quick else (13, 3)
+    rounds, scale = (3, 1) if quick else (13, 2)
     kinds = _variants()
-    base: dict[str, list[float]] = defaultdict(list)
+    untraced: dict[str, list[float]] = {load: [] for load in LOADS}
     added: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for number in range(rounds):
-        order = list(kinds)
-        order = order[number % len(order) :] + order[: number % len(order)]  # no variant always follows the same one
-        for kind in order:
-            with kinds[kind]() as poll:
-                for load, (operations, words) in LOADS.items():
-                    added[kind, load].append(_measure(words, operations * scale, poll))
-        for load in LOADS:
-            untraced = added["no tracing", load][-1]
-            base[load].append(untraced)
-            for kind in kinds:
-                added[kind, load][-1] -= untraced
+    for _ in range(rounds):
+        for kind, variant in kinds.items():
+            before = {load: _measure(words, count * scale, _idle) for load, (count, words) in LOADS.items()}
+            with variant() as poll:
+                for load, (count, words) in LOADS.items():
+                    untraced[load].append(before[load])
+                    added[kind, load].append(_measure(words, count * scale, poll) - before[load])
     loads = list(LOADS)
-    rows = []
+    rows = [["no tracing", *(spread(untraced[load]) + " in all" for load in loads), "", ""]]
     for kind in kinds:
-        if kind == "no tracing":
-            rows.append([kind, *(spread(base[load]) + " in all" for load in loads), "", ""])
-            continue
         cost, empty = median(added[kind, loads[0]]), median(added["empty programs", loads[0]])
         peer = f"{cost / median(added['bpftrace', loads[0]]):.2f}" if "bpftrace" in kinds else "-"
         rows.append([kind, *(spread(added[kind, load]) for load in loads), f"{cost / empty:.2f}", peer])
@@ -73,7 +65,6 @@ def run(quick: bool) -> str:
 
 def _variants() -> dict[str, Callable[[], AbstractContextManager[Poll]]]:
     variants: dict[str, Callable[[], AbstractContextManager[Poll]]] = {
-        "no tracing": _nothing,
         "empty programs": _empty,
         "ltrules, the rule": lambda: _rules((), (RULE,)),
         "ltrules, std:sched": lambda: _rules(("std:sched",), ()),
@@ -100,11 +91,6 @@ def _measure(words: list[str], operations: int, poll: Poll) -> float:
     if found is None:
         raise InputError(f"perf bench says: {output}{problem}")
     return float(found[1]) * 1000
-
-
-@contextmanager
-def _nothing() -> Iterator[Poll]:
-    yield _idle
 
 
 def _idle() -> None:

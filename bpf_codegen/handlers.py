@@ -8,7 +8,7 @@ from bpf_codegen import measures
 from bpf_codegen.expressions import NO_EVENT, Writer, walk
 from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Outcome, Program, Role, Rule, Stored
 from bpf_codegen.reports import report
-from bpf_codegen.text import indent
+from bpf_codegen.text import comment, indent
 
 
 def handler_function(rule: Rule, handler: Handler, program: Program) -> str:
@@ -26,7 +26,7 @@ def handler_function(rule: Rule, handler: Handler, program: Program) -> str:
     if program.access is Access.OFFSET:
         context = "void *ctx"
     return (
-        f"/* {handler.comment} */\n"
+        f"/* {comment(handler.comment)} */\n"
         f"static __always_inline void {handler.name}({context}, u64 *now)\n{{\n{indent(lines)}}}\n\n"
     )
 

@@ -7,7 +7,7 @@ from bpf_codegen.expressions import walk
 from bpf_codegen.handlers import handler_function
 from bpf_codegen.plan import COUNTERS, Access, Expr, FieldValue, Handler, Plan, Program
 from bpf_codegen.reports import rule_functions
-from bpf_codegen.text import c_member
+from bpf_codegen.text import c_member, comment
 
 
 def render(plan: Plan) -> str:
@@ -22,12 +22,7 @@ def render(plan: Plan) -> str:
 
 
 def _banner(title: str, place: str) -> str:
-    return f"/* ---- {_comment(title)} ({_comment(place)}) ---- */\n\n"
-
-
-def _comment(text: str) -> str:
-    """Return text that cannot end a C comment, open another or reach over its line."""
-    return " ".join(text.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").split())
+    return f"/* ---- {comment(title)} ({comment(place)}) ---- */\n\n"
 
 
 def _shared(plan: Plan) -> str:

@@ -18,3 +18,8 @@ def c_member(member: Member) -> str:
     if member.string:
         return f"char {member.name}[{member.size}] __attribute__((aligned(8)))"
     return f"{'s64' if member.signed else 'u64'} {member.name}"
+
+
+def comment(text: str) -> str:
+    """Return text that cannot end a C comment, open another or reach over its line."""
+    return " ".join(text.replace("\\", "/").replace("*/", "* /").replace("/*", "/ *").split())

@@ -170,9 +170,7 @@ class _Lowerer:
             name=name,
             rule=index,
             role=plan.Role(handler.role.value),
-            comment=f"{handler.span.source.name}:{handler.span.line}: {' '.join(handler.span.text.split())}".replace(
-                "*/", ""
-            ),
+            comment=f"{handler.span.source.name}:{handler.span.line}: {handler.span.text}",
             key=tuple(self.expr(e, rule, handler.event) for e in handler.key),
             early=early,
             late=late,

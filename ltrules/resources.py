@@ -1,15 +1,22 @@
-"""Where the grammar and the shipped rules lie."""
+"""Find the files that come with ltrules: the grammar and the rule library."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+from ltrules.errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
+@cache
 def resource(name: str) -> Path:
-    """Return the directory `grammar` or `rules`: inside the installed package, or at the top of a checkout."""
-    for base in (_PACKAGE, _PACKAGE.parent):
-        if (base / name).is_dir():
-            return base / name
-    raise FileNotFoundError(name)
+    """Return the directory `grammar` or `rules`: in the installed package, else at the top of a checkout.
+
+    Raises InputError if it is in neither place.
+    """
+    for place in (_PACKAGE / name, _PACKAGE.parent / name):
+        if place.is_dir():
+            return place
+    raise InputError(f"the directory `{name}` that belongs to ltrules is missing; install ltrules again")

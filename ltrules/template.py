@@ -1,4 +1,4 @@
-"""Messages: a string with expressions in braces, split into what is said and what is filled in."""
+"""Read the text of string literals: escapes, and the `{expression}` parts of messages."""
 
 from __future__ import annotations
 
@@ -7,40 +7,39 @@ import re
 from ltrules.source import Span
 from ltrules.syntax import Text
 
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "0": "\0"}
+#: What may follow a backslash in a string.
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
+
+_ESCAPE = re.compile(r"\\(.)")
+# A literal brace is doubled. An opening brace that nothing closes runs to the end.
+_PART = re.compile(r"\{\{|\}\}|\{[^{}]*\}|\{.*", re.DOTALL)
 
 
-def unescape(text: str) -> str:
-    """Return the value of what stands between the quotes of a string; an unknown escape stands for its character."""
-    return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), text, flags=re.S)
+def unescape(raw: str) -> str:
+    """Return the value of what stands between the quotes. Raises KeyError, with the character, at an unknown escape."""
+    return _ESCAPE.sub(lambda found: ESCAPES[found[1]], raw)
 
 
-def split_message(node: Text) -> tuple[str | Span, ...]:
-    """Return the pieces of a message: text, and the spans of expressions. `{{` and `}}` are braces."""
-    source, start, end = node.span.source, node.span.start + 1, node.span.end - 1
-    text = source.text
-    pieces: list[str | Span] = []
-    literal = ""
-    at = start
-    while at < end:
-        char = text[at]
-        if char == "\\":
-            literal += unescape(text[at : at + 2])
-            at += 2
-        elif text[at : at + 2] in ("{{", "}}"):
-            literal += char
-            at += 2
-        elif char == "{":
-            close = text.find("}", at, end)
-            close = end if close < 0 else close
-            if literal:
-                pieces.append(literal)
-                literal = ""
-            pieces.append(Span(source, at + 1, close))
-            at = close + 1
-        else:
-            literal += char
-            at += 1
-    if literal:
-        pieces.append(literal)
-    return tuple(pieces)
+def split_message(text: Text) -> tuple[str | Span, ...]:
+    """Split a message at `{…}`: literal pieces, and the places of the expressions between.
+
+    The place of a brace that is never closed starts at the brace, so that parsing it reports just that.
+    """
+    source, start = text.span.source, text.span.start + 1
+    raw = text.span.text[1:-1]
+    parts: list[str | Span] = []
+    literal, done = "", 0
+    for found in _PART.finditer(raw):
+        literal += unescape(raw[done : found.start()])
+        done = found.end()
+        if found[0] in ("{{", "}}"):
+            literal += found[0][0]
+            continue
+        if literal:
+            parts.append(literal)
+            literal = ""
+        closed = found[0].endswith("}") and "{" not in found[0][1:]
+        inside = slice(found.start() + 1, found.end() - 1) if closed else slice(found.start(), found.end())
+        parts.append(Span(source, start + inside.start, start + inside.stop))
+    literal += unescape(raw[done:])
+    return (*parts, literal) if literal else tuple(parts)

@@ -1,10 +1,11 @@
-"""Durations and sizes: read them, and print them for people."""
+"""Durations and sizes as people write them, to whole ns and bytes and back."""
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+from decimal import Decimal
 
+#: ns in each unit of time; both code points for the Greek letter are in use.
 DURATIONS = {
     "ns": 1,
     "us": 1_000,
@@ -15,57 +16,60 @@ DURATIONS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
+#: Bytes in each unit of size.
 SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_NUMBER = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-zµμ]*)")
+
+_QUANTITY = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)([^\W\d_]+)")
+_LARGEST = (1 << 63) - 1
+#: More digits than any number of 63 bits needs, and few enough that Decimal computes exactly.
+_MOST_DIGITS = 24
 
 
 def parse_duration(text: str) -> int:
-    """Return a duration such as `1.5ms` in ns. Raises ValueError with the reason."""
-    return _parse(text, DURATIONS, "5us", "ns us ms s m h")
+    """Return a duration such as `1.5ms` in ns. Raises ValueError, with a sentence, if it is none or not whole ns."""
+    return _parse(text, DURATIONS, "a duration", "ns us ms s m h", "nanosecond")
 
 
 def parse_size(text: str) -> int:
-    """Return a size such as `4KiB` in bytes. Raises ValueError with the reason."""
-    return _parse(text, SIZES, "4KiB", "B KiB MiB GiB")
-
-
-def _parse(text: str, units: dict[str, int], example: str, known: str) -> int:
-    match = _NUMBER.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"write it as {example}")
-    number, unit = match.groups()
-    if unit not in units:
-        raise ValueError(f"it needs a unit: {known}" if not unit else f"`{unit}` is not a unit: {known}")
-    value = Fraction(number.replace("_", "")) * units[unit]
-    if value.denominator != 1:
-        raise ValueError(f"it is not a whole number of {'ns' if units is DURATIONS else 'bytes'}")
-    if value >= 1 << 63:
-        raise ValueError("it is too long" if units is DURATIONS else "it is too large")
-    return int(value)
+    """Return a size such as `64KiB` in bytes. Raises ValueError, with a sentence, if it is none or not whole bytes."""
+    return _parse(text, SIZES, "a size", "B KiB MiB GiB", "byte")
 
 
 def format_duration(ns: int) -> str:
-    """Return a duration in the unit that suits it, with three significant digits: `1.23ms`."""
-    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
-    for unit in ("s", "ms", "us"):
-        # 999.5us would round to 1000us: the next unit begins where rounding reaches it.
-        if ns * 2000 >= DURATIONS[unit] * 1999:
-            value = ns / DURATIONS[unit]
-            if unit == "s" and value >= 1000:
-                return f"{sign}{value:.0f}s"
-            return f"{sign}{_three_digits(value)}{unit}"
-    return f"{sign}{ns}ns"
+    """Return a duration of `ns` with three significant digits, such as `1.23ms`."""
+    return _format(ns, {unit: DURATIONS[unit] for unit in ("ns", "us", "ms", "s", "m", "h")})
 
 
-def format_size(count: int) -> str:
-    """Return a size in the unit that suits it: `4KiB`, `1.5MiB`."""
-    for unit in ("GiB", "MiB", "KiB"):
-        if abs(count) >= SIZES[unit]:
-            return f"{_three_digits(count / SIZES[unit])}{unit}"
-    return f"{count}B"
+def format_size(size: int) -> str:
+    """Return a size of `size` bytes with three or four significant digits, such as `1.5MiB`."""
+    return _format(size, SIZES)
 
 
-def _three_digits(value: float) -> str:
-    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    text = f"{value:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _parse(text: str, units: dict[str, int], what: str, known: str, smallest: str) -> int:
+    found = _QUANTITY.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{what} is a number and a unit ({known})")
+    number, unit = found[1].replace("_", ""), found[2]
+    if unit not in units:
+        raise ValueError(f"`{unit}` is not a unit ({known})")
+    if len(number) > _MOST_DIGITS:
+        raise ValueError(f"{what} has at most {_MOST_DIGITS} digits")
+    value = Decimal(number) * units[unit]
+    if value > _LARGEST:
+        raise ValueError(f"`{text}` is too large: {what} has 63 bits")
+    if value != int(value):
+        raise ValueError(f"`{text}` is not a whole number of {smallest}s")
+    return int(value)
+
+
+def _format(value: int, units: dict[str, int]) -> str:
+    sign, value = ("-", -value) if value < 0 else ("", value)
+    scales = list(units.items())
+    rounded, unit = Decimal(value), scales[0][0]
+    for (unit, scale), (_, following) in zip(scales, [*scales[1:], ("", 0)], strict=True):  # noqa: B007 - used below
+        rounded = round(Decimal(value) / scale, max(0, 3 - len(str(value // scale))))
+        # What rounds up to the next unit is shown in that unit.
+        if not following or rounded * scale < following:
+            break
+    text = f"{rounded:f}"
+    return f"{sign}{text.rstrip('0').rstrip('.') if '.' in text else text}{unit}"

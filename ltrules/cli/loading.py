@@ -93,7 +93,7 @@ def read_sources(files: Sequence[str], texts: Sequence[str]) -> list[Source]:
 
 def _read(name: str) -> Source:
     if name == "-":
-        return decode_source("<stdin>", click.get_binary_stream("stdin").read(LARGEST_FILE + 1))
+        return decode_source("<stdin>", sys.stdin.buffer.read(LARGEST_FILE + 1))
     if name.startswith("std:"):
         return read_source(shipped(name.removeprefix("std:")))
     return read_source(Path(name))

@@ -1,111 +1,108 @@
-"""Text to syntax. The only user of Lark.
-
-A file is parsed in one go. If that fails it is split at its top-level items and each is parsed alone, so that every
-item with a mistake is reported, once, and the others still mean something.
-"""
+"""Read rule files: text to syntax tree, and every mistake as a diagnostic. Nothing else in ltrules knows Lark."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from ltrules import syntax
 from ltrules.diagnostics import Diagnostic
-from ltrules.parse import kept
-from ltrules.parse.words import tokens
+from ltrules.parse import membership, scan
+from ltrules.parse.build import item
+from ltrules.parse.expressions import Branch, Mistake, Origin, expression, refuse_depth
+from ltrules.parse.grammar import parser
 from ltrules.source import Source, Span
 
 __all__ = ["parse", "parse_expression"]
 
-#: Deepest nesting of brackets, and longest chain of prefix operators: far beyond any rule, far below Python's stack.
-MOST_DEPTH = 60
-_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
-_ITEM = re.compile(
-    r"(?:rule|const|import|macro|param|requires|test)\b|in\s+[A-Za-z_]|at\s+[A-Za-z_]|[A-Za-z_]\w*\s*:\s*(?:in|at)\s"
-)
+#: Bad items after which the rest of a file is not looked at: such a text is no rule file.
+MOST_MISTAKES = 100
+
+# Characters that hide what is written: controls, and those that change the direction of the text.
+_HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def parse(source: Source) -> tuple[syntax.File, tuple[Diagnostic, ...]]:
-    """Return the items of a source that could be read, and the diagnostics of those that could not."""
+    """Return the items that could be read, and one diagnostic for each top-level item that could not."""
     try:
-        items = _parse(source, 0, len(source.text), "start")
-    except _Unreadable as failure:
-        parts = _split(source.text)
-        if len(parts) == 1:
-            return syntax.File(source, ()), (failure.diagnostic,)
-        return _parse_parts(source, parts)
-    return syntax.File(source, items), ()
+        found = _read(source, 0, len(source.text))
+        mistakes: list[Diagnostic] = []
+    except (UnexpectedInput, Mistake) as error:
+        found, mistakes = _read_one_by_one(source)
+        if not mistakes:
+            end = len(source.text)
+            mistakes = [_diagnostic(source, 0, end, error, _offset(error, 0, end))]
+    mistakes += membership.look(found)
+    return syntax.File(source, tuple(found)), tuple(sorted(mistakes, key=lambda m: m.order))
 
 
 def parse_expression(source: Source, start: int, end: int) -> syntax.Expr | Diagnostic:
-    """Return the expression that stands in a part of a source, or why it is none."""
+    """Return the expression that stands in a part of a source, or what is wrong with it."""
     try:
-        node: syntax.Expr = _parse(source, start, end, "expr")
-    except _Unreadable as failure:
-        return failure.diagnostic
-    return node
+        return expression(*_tree(source, start, end, "expr"))
+    except (UnexpectedInput, Mistake) as error:
+        return _diagnostic(source, start, end, error, _offset(error, start, end))
 
 
-class _Unreadable(Exception):  # noqa: N818 - carries a diagnostic to the two callers above
-    def __init__(self, diagnostic: Diagnostic) -> None:
-        super().__init__(diagnostic.message)
-        self.diagnostic = diagnostic
-
-
-def _parse(source: Source, start: int, end: int, what: str) -> Any:
-    _refuse_depth(source, start, end)
-    name = kept.name_of(source.text[start:end], start, what)
-    node = kept.read(name, source)
-    if node is None:
-        from ltrules.parse.lalr import read  # Lark takes long to load, and is needed for new texts only
-
-        node = read(source, start, end, what)
-        if isinstance(node, Diagnostic):
-            raise _Unreadable(node)
-        kept.write(name, source, node)
-    return node
-
-
-def _refuse_depth(source: Source, start: int, end: int) -> None:
-    """Raise for text nested so deeply that recursive passes would run out of stack."""
-    depth = prefixes = 0
-    for token in tokens(source.text, start, end):
-        if token.kind == "sign" and token.text in _BRACKETS:
-            depth += _BRACKETS[token.text]
-        prefixes = prefixes + 1 if token.text in ("-", "+", "~", "!", "not") else 0
-        if depth > MOST_DEPTH or prefixes > MOST_DEPTH:
-            span = Span(source, token.start, token.end)
-            message = f"this is nested more than {MOST_DEPTH} deep"
-            raise _Unreadable(Diagnostic("LT101", "syntax", message, span))
-
-
-def _split(text: str) -> list[tuple[int, int]]:
-    """Return the ranges of the top-level items of a text, as far as they can be told apart."""
-    starts = []
-    depth = 0
-    previous = ""
-    for token in tokens(text, 0, len(text)):
-        line_start = text.rfind("\n", 0, token.start) + 1
-        first = not text[line_start : token.start].strip() or previous == ";"
-        # A line that begins like an item ends the one before it, even if a brace was left open there.
-        strong = first and token.start == line_start and re.match(r"(?:rule|const|import|macro|test)\b", token.text)
-        if strong or (first and depth <= 0 and previous != "," and _ITEM.match(text, token.start)):
-            starts.append(token.start)
-            depth = 0
-        if token.kind == "sign":
-            depth += _BRACKETS.get(token.text, 0)
-        previous = token.text
-    if not starts or tokens(text, 0, starts[0]):
-        starts.insert(0, 0)
-    return [(start, end) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
-
-
-def _parse_parts(source: Source, parts: list[tuple[int, int]]) -> tuple[syntax.File, tuple[Diagnostic, ...]]:
-    items: list[syntax.FileItem] = []
-    diagnostics = []
-    for start, end in parts:
+def _read_one_by_one(source: Source) -> tuple[list[syntax.FileItem], list[Diagnostic]]:
+    found: list[syntax.FileItem] = []
+    mistakes: list[Diagnostic] = []
+    for start, end in scan.items(source.text):
+        if len(mistakes) == MOST_MISTAKES:
+            break
         try:
-            items += _parse(source, start, end, "start")
-        except _Unreadable as failure:
-            diagnostics.append(failure.diagnostic)
-    return syntax.File(source, tuple(items)), tuple(diagnostics)
+            found += _read(source, start, end)
+        except (UnexpectedInput, Mistake) as error:
+            place = _offset(error, start, end)
+            good = _salvage(source, start, place)
+            found += good
+            mistakes.append(_diagnostic(source, place if good else start, end, error, place))
+    return found, mistakes
+
+
+def _salvage(source: Source, start: int, place: int) -> list[syntax.FileItem]:
+    """Read what stands before a mistake, if that is whole: a line rule does not say where it ends."""
+    before = source.text[start:place]
+    if before.rstrip(" \t").endswith("\n") and not scan.is_clause_word(source.text, place):
+        try:
+            return _read(source, start, place)
+        except (UnexpectedInput, Mistake):
+            pass
+    return []
+
+
+def _read(source: Source, start: int, end: int) -> list[syntax.FileItem]:
+    """Read the items in a part of a source. Raises UnexpectedInput or Mistake."""
+    at, tree = _tree(source, start, end, "start")
+    return [item(at, child) for child in tree.children if not isinstance(child, str)]
+
+
+def _tree(source: Source, start: int, end: int, rule: str) -> tuple[Origin, Branch]:
+    hidden = _HIDDEN.search(source.text, start, end)
+    if hidden:
+        place = Span(source, hidden.start(), hidden.end())
+        name = f"U+{ord(hidden[0]):04X}"
+        raise Mistake(Diagnostic("LT101", "syntax", f"the invisible character {name} has no place in a rule", place))
+    at = Origin(source, start)
+    tree = parser().parse(source.text[start:end], start=rule)
+    refuse_depth(at, tree)
+    return at, tree
+
+
+def _diagnostic(source: Source, start: int, end: int, error: Exception, place: int) -> Diagnostic:
+    if isinstance(error, Mistake):
+        return error.diagnostic
+    # Only who makes mistakes pays for the tables that explain them.
+    from ltrules.parse.errors import explain
+
+    assert isinstance(error, UnexpectedCharacters | UnexpectedToken)
+    expected = error.allowed if isinstance(error, UnexpectedCharacters) else error.expected
+    return explain(source, start, end, place, frozenset(expected or ()))
+
+
+def _offset(error: Exception, start: int, end: int) -> int:
+    """Return the offset in the source at which reading [start, end) failed."""
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        return end
+    return start + (error.pos_in_stream or 0) if isinstance(error, UnexpectedInput) else start

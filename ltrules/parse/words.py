@@ -1,85 +1,117 @@
-"""Words and tokens of the language, as far as sentences about slips need them."""
+"""The words of the language, and those that people write for them."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 
-CLAUSES = (
-    "in", "out", "cancel", "at", "step", "during", "when", "thresh", "timeout", "expire", "inflight", "duplicate",
-    "rate", "after", "sample", "hist", "stat", "message", "on", "param", "requires", "meta",
-)  # fmt: skip
-MODIFIERS = ("key", "where", "capture", "as", "from", "within", "fork", "optional", "once", "then")
-RESERVED = frozenset((
-    "in", "out", "step", "during", "cancel", "key", "where", "capture", "thresh", "timeout", "when", "rule",
-    "const", "macro", "import", "requires", "test", "and", "or", "not", "one", "has", "as", "else", "then",
-    "within", "true", "false",
-))  # fmt: skip
-#: Words that people write for clauses and modifiers of ours.
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+EVENT_CLAUSES = _words("in at step out cancel during")
+CLAUSES = EVENT_CLAUSES | _words("when thresh timeout expire inflight duplicate rate after sample hist stat message on")
+MODIFIERS = _words("key where capture as from within fork optional once")
+#: The clauses that may be grouped with `by`.
+GROUPED = _words("hist stat rate after")
+ITEMS = _words("rule const import macro param requires test")
+
+#: The words that never are names, as in the grammar.
+RESERVED = _words(
+    "in out step during cancel key where capture thresh timeout when rule const macro import requires test and or not "
+    "one has as else then within true false"
+)
+OPERATORS = _words("and or not one of has == != < <= > >= =~ !~ && || ! + - * / % & | ^ ~ << >>")
+
+#: What people write, and the word for it.
 MEANT = {
     "threshold": "thresh",
+    "limit": "thresh",
     "timeouts": "timeout",
     "filter": "where",
     "if": "where",
-    "group": "hist",
-    "histogram": "hist",
-    "start": "in",
+    "only": "where",
+    "save": "capture",
+    "label": "as",
+    "name": "as",
     "begin": "in",
+    "start": "in",
     "enter": "in",
+    "open": "in",
     "end": "out",
     "exit": "out",
-    "stop": "out",
-    "alert": "on alert",
-    "save": "capture",
-    "print": "message",
-    "label": "as",
-    "limit": "thresh",
-    "drop": "cancel",
+    "finish": "out",
+    "close": "out",
+    "until": "out",
+    "abort": "cancel",
+    "histogram": "hist",
+    "group": "by",
+    "text": "message",
 }
-UNITS = ("ns", "us", "µs", "ms", "s", "m", "h", "B", "KiB", "MiB", "GiB")
-#: Words and abbreviations that people write for units of ours.
-_UNITS_MEANT = {
-    "ns": "nsec nanos nanosecond nanoseconds",
-    "us": "usec micros microsecond microseconds",
-    "ms": "msec millis millisecond milliseconds",
-    "s": "sec secs second seconds",
-    "m": "min mins minute minutes",
-    "h": "hr hour hours",
+#: Words that begin statements elsewhere.
+STATEMENTS = _words(
+    "let var for foreach while do return def func function fn int u64 u32 char bool void printf printk loop set else"
+    " switch break continue goto"
+)
+UNITS = {
+    "nsec": "ns",
+    "nsecs": "ns",
+    "nanosecond": "ns",
+    "nanoseconds": "ns",
+    "usec": "us",
+    "usecs": "us",
+    "micros": "us",
+    "microsecond": "us",
+    "microseconds": "us",
+    "msec": "ms",
+    "msecs": "ms",
+    "millis": "ms",
+    "millisecond": "ms",
+    "milliseconds": "ms",
+    "sec": "s",
+    "secs": "s",
+    "second": "s",
+    "seconds": "s",
+    "min": "m",
+    "mins": "m",
+    "minute": "m",
+    "minutes": "m",
+    "hr": "h",
+    "hour": "h",
+    "hours": "h",
+    "byte": "B",
+    "bytes": "B",
 }
-STATEMENTS = frozenset(("for", "while", "print", "printf", "return", "let", "var", "delete", "else", "def", "function"))
-OPEN = {"(": ")", "[": "]", "{": "}"}
-_TOKEN = re.compile(
-    r'(?P<space>\s+|#[^\n]*)|(?P<doc>"""(?:[\s\S]*?""")?)|(?P<string>"(?:[^"\\\n]|\\.)*"?)|(?P<number>[0-9][\w.µ]*)'
-    r"|(?P<word>[A-Za-z_]\w*(?::[A-Za-z_]\w*)*)|(?P<sign>->|==|!=|<=|>=|=~|!~|<<|>>|&&|\|\||.)",
-    re.S,
+#: Units that are not the same as ours, and the nearest of ours.
+NEAR_UNITS = {"k": "KiB", "kb": "KiB", "mb": "MiB", "g": "GiB", "gb": "GiB"}
+
+#: Terminals of the grammar that stand for several words.
+_TERMINALS = {
+    "TYPE": ("duration", "int", "size", "bool", "string", "ints", "strings"),
+    "TRIGGER": ("alert", "timeout", "segment", "cancel", "overflow"),
+    "RATCHET": ("ratchet",),
+    "TIMEOUT_MODE": ("keep", "drop"),
+    "FULL_MODE": ("reject", "evict"),
+    "DUP_MODE": ("replace", "keep", "nest", "queue", "all"),
+    "STAT0": ("count",),
+    "STAT1": ("sum", "min", "max", "avg"),
+    "EXPECT_KIND": ("alerts", "timeouts", "segments", "cancels", "pending", "duplicates", "overflows"),
+    "_OR": ("or",),
+    "_AND": ("and",),
+    "_NOT": ("not",),
+    "BOOL": ("true", "false"),
+}
+#: Terminals of the grammar that are no words.
+_NOT_WORDS = _words(
+    "NAME RULE_NAME FIELD PROBE MAYBE EXPECT_N DURATION SIZE VERSION INT _EQ CMP GLOBOP BITOP SHIFTOP ADDOP MULOP DOC"
+    " STRING COMMENT WS COMMA LPAR RPAR LBRACE RBRACE LSQB RSQB COLON SEMICOLON TILDE DOT"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A token and where it stands."""
-
-    kind: str  # doc | string | number | word | sign
-    text: str
-    start: int
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.text)
-
-
-def tokens(text: str, start: int, end: int) -> list[Word]:
-    """Return the tokens of a part of a text, without space and comments; it never fails."""
-    found = []
-    for match in _TOKEN.finditer(text, start, end):
-        if match.lastgroup != "space":
-            found.append(Word(match.lastgroup or "sign", match.group(), match.start()))
-    return found
-
-
-def meant_unit(text: str) -> str | None:
-    """Return the unit that a word was probably meant to be."""
-    for known in UNITS:
-        if text.lower() == known.lower():
-            return known
-    return next((unit for unit, words in _UNITS_MEANT.items() if text.lower() in words.split()), None)
+def words_of(terminals: frozenset[str]) -> frozenset[str]:
+    """Return the words that a set of the grammar's terminals stands for."""
+    words: set[str] = set()
+    for terminal in terminals:
+        if terminal in _TERMINALS:
+            words.update(_TERMINALS[terminal])
+        elif terminal not in _NOT_WORDS and not terminal.startswith("$"):
+            words.add(terminal.lower())
+    return frozenset(words)

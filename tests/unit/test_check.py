@@ -140,7 +140,9 @@ def test_captures_of_several_clauses_share_their_names() -> None:
 
 
 def test_outcomes_of_one_label_are_one() -> None:
-    rule = rule_of("in sched_wakeup key pid, out sched_switch key next_pid as x, out sched_process_exit key pid as x, thresh 1us")
+    rule = rule_of(
+        "in sched_wakeup key pid, out sched_switch key next_pid as x, out sched_process_exit key pid as x, thresh 1us"
+    )
     assert rule.outcomes == ("x",)
 
 
@@ -167,9 +169,7 @@ def test_symbols_of_a_field_stand_where_it_is_compared() -> None:
         "const SOME = [NET_RX, 9]\nr: in softirq_entry key cpu.id where vec == TIMER or BLOCK == vec or vec one of SOME,"
         " out softirq_exit key cpu.id, thresh 1us"
     )
-    numbers = {
-        e.value for h in rule.handlers for e in model.walk(h.where) if isinstance(e, model.Constant)
-    }
+    numbers = {e.value for h in rule.handlers for e in model.walk(h.where) if isinstance(e, model.Constant)}
     assert numbers == {1, 4, 3, 9}
 
 
@@ -184,7 +184,9 @@ def test_a_list_from_another_file_is_read_there(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_macro_sees_its_arguments_and_its_own_file_only() -> None:
-    text = "macro f(x) = x + prio\nr: in sched_wakeup key pid where f(pid) > 1, out sched_switch key next_pid, thresh 1us"
+    text = (
+        "macro f(x) = x + prio\nr: in sched_wakeup key pid where f(pid) > 1, out sched_switch key next_pid, thresh 1us"
+    )
     _, found = check_text(text)
     assert [d.span.text for d in found] == ["prio"]
 
@@ -221,7 +223,9 @@ def test_params_have_the_value_of_their_rule() -> None:
 
 
 def test_settings_win_and_the_fuller_name_most() -> None:
-    found = values(PARAMS, {"limit": "2ms", "fast.limit": "3ms", "room": "8KiB", "wait.name": "y", "on": "false", "n": "-1"})
+    found = values(
+        PARAMS, {"limit": "2ms", "fast.limit": "3ms", "room": "8KiB", "wait.name": "y", "on": "false", "n": "-1"}
+    )
     assert (found["wait.limit"], found["fast.limit"], found["faster.limit"]) == (2_000_000, 3_000_000, 2_000_000)
     assert (found["wait.room"], found["wait.name"], found["wait.on"], found["wait.n"]) == (8192, "y", 0, -1)
 

@@ -190,7 +190,9 @@ CATALOG = FixedCatalog(*TWINS)
 
 def marked(text: str) -> tuple[str, int, int]:
     """Return a text without its marks, and the range that they enclosed. W and S stand for the two usual events."""
-    text = text.replace("W", "sched_wakeup").replace("out S ", "out sched_switch ").replace("out S,", "out sched_switch,")
+    text = (
+        text.replace("W", "sched_wakeup").replace("out S ", "out sched_switch ").replace("out S,", "out sched_switch,")
+    )
     text = text.replace("S else S else S", "sched_switch else sched_switch else sched_switch")
     start = text.index("«")
     end = text.index("»") - 1

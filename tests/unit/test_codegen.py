@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 
 import pytest
 
@@ -54,20 +56,18 @@ def operation(operator: str, *operands: Expr, unsigned: bool = False) -> Operati
     ],
 )  # fmt: skip
 def test_integers(expr: Expr, text: str) -> None:
-    assert Writer(RECORD).integer(expr).replace("(s64)(s64)", "(s64)(s64)") == text
+    assert Writer(RECORD).integer(expr) == text
 
 
 def test_fields_by_the_way_their_program_reads_them() -> None:
-    assert Writer(OFFSET).integer(SMALL) == "(s64)(*(s32 *)((void *)ctx + 8))" or Writer(OFFSET).integer(
-        SMALL
-    ) == "(s64)*(s32 *)((void *)ctx + 8)"
+    assert Writer(OFFSET).integer(SMALL) == "(s64)*(s32 *)((void *)ctx + 8)"
     assert Writer(RAW).integer(SMALL) == "(s64)p->small"
     assert Writer(RAW).integer(LARGE) == "(u64)(x >> 9)"
 
 
 def test_strings_are_rows_of_words() -> None:
     assert words(b"") == [0]
-    assert words(b"12345678") == [int.from_bytes(b"12345678", "little")] or len(words(b"12345678")) == 1
+    assert words(b"12345678") == [int.from_bytes(b"12345678", sys.byteorder)]
     assert len(words(b"123456789")) == 2
     writer = Writer(RECORD)
     text = writer.condition(Operation("!=", (Context("comm"), Text(b"sh")), strings=True))
@@ -77,14 +77,17 @@ def test_strings_are_rows_of_words() -> None:
 
 def test_titles_and_conditions_cannot_leave_their_comments() -> None:
     text = c_of(
-        'rule r "*/ int evil; /* \\\\" { in sched_wakeup key pid where comm != "*/ evil(); /*" '
-        'out sched_switch key next_pid thresh 1us }'
+        'rule r "*\\\\/ int evil; */ int evil; /* \\\\" { in sched_wakeup key pid where comm != "*/ evil(); /*" and comm != "**// evil(); //**" and comm != "/*/" '
+        "out sched_switch key next_pid thresh 1us }"
     )
     clang = find_clang()
     if clang is None:
         pytest.skip("clang is not installed")
-    command = [clang, *FLAGS, "-Werror", "-Wno-unused-function", "-I", INCLUDE, "-x", "c", "-E", "-P", "-"]
-    bare = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    command = [clang, *FLAGS, "-Werror", "-Wno-unused-function", "-I", INCLUDE, "-fsyntax-only", "-x", "c", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    bare = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    assert "evil" in text
     assert "evil" not in bare
 
 

@@ -1,558 +1,272 @@
-"""The parser: every construct of the grammar becomes the right node at the right place, and nothing makes it fail."""
+"""Rule files become syntax trees, whatever form they use."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from lark.lexer import TerminalDef
 
 from ltrules import syntax
 from ltrules.diagnostics import Diagnostic
-from ltrules.parse import grammar, parse, parse_expression
-from ltrules.source import LARGEST_FILE, Source, Span, read_source
+from ltrules.parse import parse, parse_expression
+from ltrules.parse.grammar import build, grammar_text, parser
+from ltrules.parse.words import RESERVED, words_of
+from ltrules.resources import resource
+from ltrules.source import Source, read_source
+from ltrules.template import split_message
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "data" / "syntax").glob("*.lt"))
-#: Rules of the grammar that only ever stand for one of their parts.
-TRANSPARENT = {"atom", "cap_item", "cmp_x", "expr", "not_x", "postfix", "set_x", "unary"}
+EVERY_FORM = Path(__file__).parent / "every_form.lt"
 
 
-def items(text: str) -> tuple[Any, ...]:
-    """Return the items of a text without mistakes."""
+def read(text: str) -> syntax.File:
     file, diagnostics = parse(Source("t.lt", text))
-    assert not diagnostics, [(d.message, d.label) for d in diagnostics]
-    return file.items
+    assert diagnostics == ()
+    return file
 
 
-def clause(text: str) -> Any:
-    """Return a clause that stands in a block."""
-    (rule,) = items(f"rule r {{ {text} }}")
-    (found,) = rule.clauses
-    assert found.span.text == text
+def one(text: str) -> syntax.FileItem:
+    (item,) = read(text).items
+    return item
+
+
+def clauses(text: str) -> tuple[syntax.Clause, ...]:
+    rule = one(text)
+    assert isinstance(rule, syntax.Rule)
+    return rule.clauses
+
+
+def expr(text: str) -> syntax.Expr:
+    found = parse_expression(Source("t.lt", text), 0, len(text))
+    assert isinstance(found, syntax.Expr), found
     return found
 
 
-def expression(text: str) -> Any:
-    source = Source("t.lt", f"({text})")
-    node = parse_expression(source, 1, len(text) + 1)
-    assert not isinstance(node, Diagnostic), node.message
-    return node
-
-
-def nodes(value: Any) -> Iterator[syntax.Node]:
-    """Iterate over a node and all that it is made of."""
-    if isinstance(value, syntax.Node):
-        yield value
-    if dataclasses.is_dataclass(value) and not isinstance(value, Span | Source):
-        for field in dataclasses.fields(value):
-            yield from nodes(getattr(value, field.name))
-    if isinstance(value, tuple):
-        for part in value:
-            yield from nodes(part)
-
-
-def shape(value: Any) -> Any:
-    """Return an expression as S-expressions: what belongs to what."""
-    match value:
-        case syntax.Number(value=number):
-            return number
-        case syntax.Text(value=text):
-            return repr(text)
-        case syntax.Bool(value=truth):
-            return truth
-        case syntax.Name():
+def shown(node: syntax.Expr) -> str:
+    """Write an expression with all its parentheses."""
+    match node:
+        case syntax.Number(value=value, unit=unit):
+            return f"{value}{'' if unit == 'int' else unit[0]}"
+        case syntax.Text(value=value):
+            return repr(value)
+        case syntax.Bool(value=value):
             return str(value)
-        case syntax.Unary(operator=operator, operand=operand):
-            return (operator, shape(operand))
-        case syntax.Binary(operator=operator, left=left, right=right):
-            return (operator, shape(left), shape(right))
-        case syntax.Member(operand=operand, choices=choices):
-            return ("one of", shape(operand), shape(choices))
-        case syntax.ListExpr(items=parts):
-            return [shape(part) for part in parts]
+        case syntax.Name():
+            return str(node)
         case syntax.Call(function=function, arguments=arguments):
-            return (str(function), *(shape(a) for a in arguments))
+            return f"{function}({', '.join(shown(a) for a in arguments)})"
         case syntax.Index(base=base, index=index, path=path):
-            return ("[]", shape(base), shape(index), *path)
-    raise AssertionError(value)
+            return f"{shown(base)}[{shown(index)}]" + "".join(f".{p}" for p in path)
+        case syntax.Unary(operator=operator, operand=operand):
+            return f"({operator} {shown(operand)})"
+        case syntax.Binary(operator=operator, left=left, right=right):
+            return f"({shown(left)} {operator} {shown(right)})"
+        case syntax.Member(operand=operand, choices=choices):
+            return f"({shown(operand)} one of {shown(choices)})"
+        case syntax.ListExpr(items=items):
+            return f"[{', '.join(shown(i) for i in items)}]"
+    raise AssertionError(node)
 
 
-# -------------------------------------------------------------------------------- the grammar
-def test_grammar_has_no_conflict() -> None:
-    grammar.build(grammar.grammar_text(), strict=True)
+def test_the_grammar_is_strictly_lalr() -> None:
+    pytest.importorskip("interegular")
+    build(grammar_text(), strict=True)
 
 
-def test_examples_parse_without_mistakes() -> None:
-    for path in EXAMPLES:
-        _, diagnostics = parse(read_source(path))
-        assert not diagnostics, [(str(d.span), d.message) for d in diagnostics]
+def test_every_form_parses() -> None:
+    file, diagnostics = parse(read_source(EVERY_FORM))
+    assert diagnostics == ()
+    assert len(file.items) == 19
 
 
-def test_examples_use_the_whole_grammar() -> None:
-    parser = grammar.parser()
-    used = {
-        str(tree.data)
-        for path in EXAMPLES
-        for tree in parser.parse(read_source(path).text, start="start").iter_subtrees()
-    }
-    rules = {str(rule.alias or rule.origin.name) for rule in parser.rules}
-    assert {name for name in rules if not name.startswith("_")} - used == TRANSPARENT
+@pytest.mark.parametrize("path", sorted(resource("rules").rglob("*.lt")), ids=lambda path: path.name)
+def test_every_shipped_rule_parses(path: Path) -> None:
+    assert parse(read_source(path))[1] == ()
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_every_node_stands_within_its_parent(path: Path) -> None:
-    file, _ = parse(read_source(path))
-    assert file.items
-    for item in file.items:
-        for node in nodes(item):
-            assert item.span.start <= node.span.start < node.span.end <= item.span.end, node
-            assert node.span.text == node.span.text.strip(), node
-            for part in nodes(tuple(getattr(node, f.name) for f in dataclasses.fields(node))):
-                assert node.span.start <= part.span.start and part.span.end <= node.span.end, (node, part)
+def test_the_words_of_the_tables_are_those_of_the_grammar() -> None:
+    terminals: list[TerminalDef] = parser().terminals
+    known = words_of(frozenset(t.name for t in terminals))
+    assert known >= RESERVED
+    for terminal in terminals:
+        if terminal.name.isalpha() and terminal.pattern.value == rf"{terminal.name.lower()}\b":
+            assert terminal.name.lower() in known
+    name = next(t for t in terminals if t.name == "NAME")
+    assert set(name.pattern.value.split("(?:")[1].split(")")[0].split("|")) == RESERVED
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_the_text_of_an_expression_is_that_expression(path: Path) -> None:
-    source = read_source(path)
-    file, _ = parse(source)
-    found = [n for item in file.items for n in nodes(item) if isinstance(n, syntax.Expr)]
-    for node in found:
-        if not isinstance(node, syntax.ListExpr):
-            assert parse_expression(source, node.span.start, node.span.end) == node
-
-
-# -------------------------------------------------------------------------------------- items
-def test_rule_on_one_line() -> None:
-    (rule,) = items("  in a key x, out b key y, thresh 5us  # end\n")
+def test_a_line_rule_spans_its_first_to_its_last_token() -> None:
+    rule = one("  # why\n  in a key b, out c, thresh 5us  \n")
     assert isinstance(rule, syntax.Rule)
-    assert rule.span.text == "in a key x, out b key y, thresh 5us"
-    assert (rule.name, rule.title, rule.doc) == (None, "", "")
-    assert rule.name_span.text == "in a key x"
-    assert [type(c).__name__ for c in rule.clauses] == ["EventClause", "EventClause", "Thresh"]
+    assert rule.span.text == "in a key b, out c, thresh 5us"
+    assert rule.name is None
+    assert rule.span.line == 2
 
 
-def test_rules_on_lines_end_where_the_next_begins() -> None:
-    found = items(
-        "a: in x key k, out y, timeout 6us\nkeep: in x key k, out y;in x key k, out y, duplicate keep\nb: in x key k"
-    )
-    assert [rule.name for rule in found] == ["a", "keep", None, "b"]
-    assert found[1].name_span.text == "keep"
-    assert found[0].clauses[2].mode is None
-    assert found[2].clauses[2].mode == "keep"
+def test_a_named_line_rule() -> None:
+    rule = one("irq: in a key b, out c")
+    assert isinstance(rule, syntax.Rule)
+    assert (rule.name, rule.name_span.text) == ("irq", "irq")
 
 
-def test_block_rule() -> None:
-    (rule,) = items('rule slow "A \\"title\\"" {\n  """\n    First.\n      More.\n  """\n  in a key x,\n  out b\n}')
-    assert (rule.name, rule.name_span.text) == ("slow", "slow")
-    assert rule.title == 'A "title"'
-    assert rule.doc == "First.\n  More."
-    assert [c.role for c in rule.clauses] == ["in", "out"]
+@pytest.mark.parametrize("word", ["keep", "drop", "slack", "by", "ratchet", "optional", "log2", "print", "at_"])
+def test_a_soft_word_may_name_the_next_rule(word: str) -> None:
+    text = f"in a key b, out c, timeout 5us, thresh 1us, hist latency, on alert print\n{word}: in a key b, out c"
+    assert [rule.name for rule in read(text).items if isinstance(rule, syntax.Rule)] == [None, word]
 
 
-def test_empty_block_parses() -> None:
-    (rule,) = items("rule none { }")
-    assert rule.clauses == ()
+def test_timeout_takes_a_mode_and_a_slack() -> None:
+    *_, plain, both = clauses("in a key b, timeout 6us slack 50us, timeout 6us drop slack 1ms")
+    assert isinstance(plain, syntax.Timeout) and isinstance(both, syntax.Timeout)
+    assert plain.mode is None and plain.slack is not None and shown(plain.slack) == "50000d"
+    assert both.mode == "drop" and both.slack is not None and shown(both.slack) == "1000000d"
 
 
-def test_derived_rule() -> None:
-    (rule,) = items('rule fast "Quick" = a.slow(limit = 1us, only = [1, 2])')
-    assert isinstance(rule, syntax.DerivedRule)
-    assert (rule.name, rule.name_span.text, rule.title, str(rule.base)) == ("fast", "fast", "Quick", "a.slow")
-    assert [(a.name, shape(a.value)) for a in rule.arguments] == [("limit", 1000), ("only", [1, 2])]
-    assert rule.arguments[0].span.text == "limit = 1us"
+def test_a_block_rule_has_a_title_a_doc_and_clauses() -> None:
+    rule = one('rule r "T" {\n  """\n  One.\n    Two.\n  """\n  in a key b\n  out c\n}')
+    assert isinstance(rule, syntax.Rule)
+    assert (rule.name, rule.title, rule.doc) == ("r", "T", "One.\n  Two.")
+    assert [c.role for c in rule.clauses if isinstance(c, syntax.EventClause)] == ["in", "out"]
 
 
-@pytest.mark.parametrize(
-    ("text", "path", "alias"), [('import "x.lt" as y', "x.lt", "y"), ('import "std:sched.lt"', "std:sched.lt", None)]
-)
-def test_import(text: str, path: str, alias: str | None) -> None:
-    (item,) = items(text)
-    assert (item.path.value, item.alias, item.path.span.text) == (path, alias, f'"{path}"')
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "words"),
-    [
-        ("ltrules >= 1.0", "ltrules", (">=", "1.0")),
-        ("kernel < 6.1.2", "kernel", ("<", "6.1.2")),
-        ("feature ringbuf", "feature", ("ringbuf",)),
-        ("config PREEMPT_RT", "config", ("PREEMPT_RT",)),
-        ("event sched:x", "event", ("sched:x",)),
-    ],
-)
-def test_requires(text: str, kind: str, words: tuple[str, ...]) -> None:
-    (item,) = items(f"requires {text}")
-    assert (item.kind, item.words) == (kind, words)
-
-
-def test_const_and_macro() -> None:
-    const, listing, macro, nothing = items("const A = 5us const B = [1, 2,] macro f(x, y) = x + y macro g() = 1")
-    assert (const.name, const.name_span.text, shape(const.value), const.value.unit) == ("A", "A", 5000, "duration")
-    assert shape(listing.value) == [1, 2]
-    assert (macro.name, macro.name_span.text, macro.parameters) == ("f", "f", ("x", "y"))
-    assert shape(macro.body) == ("+", "x", "y")
-    assert nothing.parameters == ()
-
-
-def test_param() -> None:
-    (param,) = items('param limit: duration = 1ms range 1us to 10s "How long"')
-    assert (param.name, param.name_span.text, param.type, param.doc) == ("limit", "limit", "duration", "How long")
-    assert [shape(v) for v in (param.default, param.low, param.high)] == [1_000_000, 1_000, 10_000_000_000]
-    (bare,) = items("param on: bool = true")
-    assert (bare.low, bare.high, bare.doc) == (None, None, "")
-
-
-def test_test_block() -> None:
-    (block,) = items(
-        'test "too long" for s.w { catalog "6.1" param limit = 1ms at 2.5ms sched:x { pid = 4, in.y = "a", }'
-        ' expect 2 alerts for w { key.pid = 4 } expect no timeout replay "f" }'
-    )
-    assert (block.title, str(block.rule)) == ("too long", "s.w")
-    catalog, param, at, expect, none, replay = block.steps
-    assert (catalog.word, catalog.text) == ("catalog", "6.1")
-    assert (param.word, str(param.bindings[0].name), shape(param.bindings[0].value)) == ("param", "limit", 1_000_000)
-    assert (at.word, at.time_ns, at.probe.text) == ("at", 2_500_000, "sched:x")
-    assert [(str(b.name), shape(b.value)) for b in at.bindings] == [("pid", 4), ("in.y", "'a'")]
-    assert (expect.count, expect.kind, str(expect.rule)) == ("2", "alerts", "w")
-    assert (none.count, none.kind, none.rule, none.bindings) == ("no", "timeout", None, ())
-    assert (replay.word, replay.text) == ("replay", "f")
-
-
-# ------------------------------------------------------------------------- events, modifiers
-@pytest.mark.parametrize("role", ["in", "out", "step", "cancel", "during"])
-def test_event_clause(role: str) -> None:
-    found = clause(f"{role} a:b or c? else d key x")
-    assert (found.role, found.took) == (role, None)
-    assert found.events.span.text == "a:b or c? else d"
-    assert [[(p.text, p.optional) for p in column] for column in found.events.columns] == [
-        [("a:b", False), ("c", True)],
-        [("d", False)],
+def test_events_are_columns_of_alternatives() -> None:
+    clause = clauses("in a or g:b? else raw:c key k")[0]
+    assert isinstance(clause, syntax.EventClause)
+    assert [[(p.text, p.optional) for p in column] for column in clause.events.columns] == [
+        [("a", False), ("g:b", True)],
+        [("raw:c", False)],
     ]
 
 
-def test_at_clause() -> None:
-    found = clause("at a took delay * 1ns key x where y as z")
-    assert found.role == "at"
-    assert shape(found.took) == ("*", "delay", 1)
-    assert [type(m).__name__ for m in found.modifiers] == ["Key", "Where", "Label"]
+def test_keys_and_captures_keep_the_names_given() -> None:
+    clause = clauses("in a key (cpu.id, fd = ret) then p.q capture (x, y = z) from (in, s)")[0]
+    assert isinstance(clause, syntax.EventClause)
+    key, capture, source = clause.modifiers
+    assert isinstance(key, syntax.Key) and isinstance(capture, syntax.Capture) and isinstance(source, syntax.From)
+    assert [(i.name, shown(i.expr)) for i in key.items] == [(None, "cpu.id"), ("fd", "ret")]
+    assert key.items[1].name_span is not None and key.items[1].name_span.text == "fd"
+    assert [(i.name, shown(i.expr)) for i in key.then] == [(None, "p.q")]
+    assert [(i.name, shown(i.expr)) for i in capture.items] == [(None, "x"), ("y", "z")]
+    assert source.stages == ("in", "s")
 
 
 @pytest.mark.parametrize(
-    "probe",
-    ["raw:x", "kprobe:f+0x10", "fentry:mod:f", "uprobe:/usr/lib/libc.so.6:malloc", 'usdt:"/opt/a b/c":prov:name'],
-)
-def test_probe_with_colons(probe: str) -> None:
-    found = clause(f"in {probe} key x")
-    assert found.events.columns[0][0].text == probe
-
-
-@pytest.mark.parametrize(
-    ("text", "names", "exprs", "then"),
+    ("text", "wanted"),
     [
-        ("key pid", [None], ["pid"], []),
-        ("key pid + 1", [None], [("+", "pid", 1)], []),
-        ("key (pid)", [None], ["pid"], []),
-        ("key (a, b)", [None, None], ["a", "b"], []),
-        ("key (who = pid, cpu.id,)", ["who", None], ["pid", "cpu.id"], []),
-        ("key cpu.id then (a, b)", [None], ["cpu.id"], ["a", "b"]),
+        ("a or b and not c or d", "((a or (b and (not c))) or d)"),
+        ("a || b && !c", "(a or (b and (not c)))"),
+        ("a & 1 == 2", "((a & 1) == 2)"),
+        ("1 - 2 - 3 * -4", "((1 - 2) - (3 * (- 4)))"),
+        ("(1 - (2 - 3)) * ~x", "((1 - (2 - 3)) * (~ x))"),
+        ("1 << 2 + 3 | 4", "((1 << (2 + 3)) | 4)"),
+        ('comm =~ "a*"', "(comm =~ 'a*')"),
+        ("flags has SPIN", "(flags has SPIN)"),
+        ("x one of [1, B]", "(x one of [1, B])"),
+        ("not x one of WAITERS", "(not (x one of WAITERS))"),
+        ("in.prio + out.x - key", "((in.prio + out.x) - key)"),
+        ("sc.f(a, g())", "sc.f(a, g())"),
+        ("args[0].x[i]", "args[0].x[i]"),
+        ("0xFF + 1_000 + 007", "((255 + 1000) + 7)"),
+        ("1.5ms + 5µs + 5μs + 2KiB", "(((1500000d + 5000d) + 5000d) + 2048s)"),
+        ("latency > 5us", "(latency > 5000d)"),
+        ("true", "True"),
     ],
 )
-def test_key(text: str, names: list[str | None], exprs: list[Any], then: list[Any]) -> None:
-    (key,) = clause(f"in e {text}").modifiers
-    assert key.span.text == text
-    assert [i.name for i in key.items] == names
-    assert [shape(i.expr) for i in key.items] == exprs
-    assert [shape(i.expr) for i in key.then] == then
+def test_expressions(text: str, wanted: str) -> None:
+    assert shown(expr(text)) == wanted
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("capture prio", [(None, "prio")]),
-        ("capture x = a + b", [("x", ("+", "a", "b"))]),
-        ("capture (prio, who = task.comm,)", [(None, "prio"), ("who", "task.comm")]),
-        ("capture args[1].name", [(None, ("[]", "args", 1, "name"))]),
-    ],
-)
-def test_capture(text: str, found: list[Any]) -> None:
-    (capture,) = clause(f"in e {text}").modifiers
-    assert [(i.name, shape(i.expr)) for i in capture.items] == found
-    assert all(i.name_span is None or i.name_span.text == i.name for i in capture.items)
+def test_a_span_includes_the_parentheses() -> None:
+    node = expr("(a + b) * (c) - 1")
+    assert isinstance(node, syntax.Binary) and isinstance(node.left, syntax.Binary)
+    assert node.span.text == "(a + b) * (c) - 1"
+    assert node.left.span.text == "(a + b) * (c)"
+    assert node.left.left.span.text == "(a + b)"
 
 
-@pytest.mark.parametrize(
-    ("text", "node"),
-    [
-        ("as done", ("Label", "name", "done")),
-        ("from a", ("From", "stages", ("a",))),
-        ("from (in, a)", ("From", "stages", ("in", "a"))),
-        ("fork", ("Flag", "word", "fork")),
-        ("optional", ("Flag", "word", "optional")),
-        ("once", ("Flag", "word", "once")),
-    ],
-)
-def test_modifier(text: str, node: tuple[str, str, Any]) -> None:
-    (modifier,) = clause(f"step e {text}").modifiers
-    assert (type(modifier).__name__, node[1], getattr(modifier, node[1])) == node
-    assert modifier.span.text == text
+def test_an_expression_points_into_the_whole_text() -> None:
+    text = 'é "{in.comm}" x'
+    found = parse_expression(Source("t", text), 4, 11)
+    assert isinstance(found, syntax.Name)
+    assert (found.span.start, found.span.text) == (4, "in.comm")
 
 
-def test_where_and_within() -> None:
-    where, within = clause("step e where a == 1 within 2ms").modifiers
-    assert shape(where.condition) == ("==", "a", 1)
-    assert shape(within.limit) == 2_000_000
-
-
-# ------------------------------------------------------------------------------------ clauses
-@pytest.mark.parametrize(
-    ("text", "kind", "values"),
-    [
-        ("when latency > 1us", "When", {"condition": (">", "latency", 1000)}),
-        ("thresh limit", "Thresh", {"limit": "limit", "ratchet": False}),
-        ("thresh 5us ratchet", "Thresh", {"limit": 5000, "ratchet": True}),
-        ("timeout 6us", "Timeout", {"limit": 6000, "mode": None, "slack": None}),
-        ("timeout 6us keep", "Timeout", {"mode": "keep"}),
-        ("timeout 6us drop slack 1us", "Timeout", {"mode": "drop", "slack": 1000}),
-        ("expire 60s", "Expire", {"limit": 60_000_000_000}),
-        ("inflight 100", "Inflight", {"room": 100, "mode": None}),
-        ("inflight 100 evict", "Inflight", {"mode": "evict"}),
-        ("duplicate keep", "Duplicate", {"mode": "keep", "depth": None}),
-        ("duplicate nest 8", "Duplicate", {"mode": "nest", "depth": 8}),
-        ("duplicate all 0x10", "Duplicate", {"mode": "all", "depth": 16}),
-        ("rate 5 per 1s", "Rate", {"word": "rate", "count": 5, "period": 1_000_000_000}),
-        ("after 5 per 1s by key", "Rate", {"word": "after"}),
-        ("sample 1 of 10", "Sample", {"take": 1, "of": 10}),
-        ("stat count", "Stat", {"function": "count", "value": None, "name": None}),
-        ("stat max in.x by key as worst", "Stat", {"function": "max", "value": "in.x", "name": "worst"}),
-        ("hist latency", "Hist", {"value": "latency", "scale": None, "name": None}),
-        ('message "{key}\\n"', "Message", {"text": "'{key}\\n'"}),
-    ],
-)
-def test_clause(text: str, kind: str, values: dict[str, Any]) -> None:
-    found = clause(text)
-    assert type(found).__name__ == kind
-    for name, value in values.items():
-        member = getattr(found, name)
-        assert (shape(member) if isinstance(member, syntax.Expr) else member) == value
-
-
-def test_hist_scales_groups_and_name() -> None:
-    log2 = clause("hist latency log2 by (in.a, b = in.c) as waits")
-    assert (log2.scale.kind, log2.scale.bounds, log2.name) == ("log2", (), "waits")
-    assert [(i.name, shape(i.expr)) for i in log2.by] == [(None, "in.a"), ("b", "in.c")]
-    linear = clause("hist latency linear(0us, 10us, 1us)")
-    assert [shape(b) for b in linear.scale.bounds] == [0, 10_000, 1_000]
-    assert linear.scale.span.text == "linear(0us, 10us, 1us)"
-
-
-@pytest.mark.parametrize(
-    ("text", "word", "operands"),
-    [
-        ("print", "print", []),
-        ('print "x"', "print", ["'x'"]),
-        ('record "f"', "record", ["'f'"]),
-        ("capture (s = kstack())", "capture", [("s", ("kstack",))]),
-        ("snapshot", "snapshot", []),
-        ("tracing off", "tracing off", []),
-        ("signal SIGUSR1", "signal", ["SIGUSR1"]),
-        ("signal SIGUSR1 to in.tid", "signal", ["SIGUSR1", "in.tid"]),
-        ('exec ["a", "b"]', "exec", ["'a'", "'b'"]),
-        ("stop", "stop", []),
-    ],
-)
-def test_action(text: str, word: str, operands: list[Any]) -> None:
-    found = clause(f"on alert {text}")
-    (action,) = found.actions
-    assert (found.trigger, action.word, action.span.text) == ("alert", word, text)
-    shown = [(o.name, shape(o.expr)) if isinstance(o, syntax.Item) else shape(o) for o in action.operands]
-    assert shown == operands
-
-
-def test_on_with_several_actions() -> None:
-    found = clause('on timeout { print "x", stop snapshot }')
-    assert (found.trigger, [a.word for a in found.actions]) == ("timeout", ["print", "stop", "snapshot"])
-
-
-def test_meta() -> None:
-    found = clause(
-        'meta { severity = critical, a = "b\\"" n = 3 on = true tags = [x, "y z"] none = [] d = """\n t\n""" }'
+def test_tests_keep_what_they_were_given() -> None:
+    block = one(
+        'test "t" for a.b { at 1.5us g:e { pid = 1, task.comm = "w" } expect no alerts\n param x = 2 replay "f" }'
     )
-    assert {i.name: i.value for i in found.items} == {
-        "severity": "critical", "a": 'b"', "n": 3, "on": True, "tags": ("x", "y z"), "none": (), "d": "t",
-    }  # fmt: skip
+    assert isinstance(block, syntax.TestBlock)
+    event, expect, param, replay = block.steps
+    assert (event.time_ns, event.probe and event.probe.text) == (1500, "g:e")
+    assert [str(b.name) for b in event.bindings] == ["pid", "task.comm"]
+    assert (expect.count, expect.kind) == ("no", "alert")
+    assert str(param.bindings[0].name) == "x"
+    assert replay.text == "f"
 
 
-# -------------------------------------------------------------------------------- expressions
+def test_actions_keep_their_operands() -> None:
+    text = 'on alert { print "x", capture a, tracing off, signal KILL to 3, exec ["a", "b"] }'
+    clause = clauses(f"in a key b, {text}")[-1]
+    assert isinstance(clause, syntax.On)
+    assert [(a.word, len(a.operands)) for a in clause.actions] == [
+        ("print", 1),
+        ("capture", 1),
+        ("tracing off", 0),
+        ("signal", 2),
+        ("exec", 2),
+    ]
+
+
+def test_meta_and_requires() -> None:
+    rule = one('rule r { meta { s = warning n = 3 o = true t = [a, "b"] d = """x""" } requires kernel >= 5.15 }')
+    assert isinstance(rule, syntax.Rule)
+    meta, requires = rule.clauses
+    assert isinstance(meta, syntax.Meta) and isinstance(requires, syntax.Requires)
+    assert [item.value for item in meta.items] == ["warning", 3, True, ("a", "b"), "x"]
+    assert (requires.kind, requires.words) == ("kernel", (">=", "5.15"))
+
+
+def message(literal: str) -> list[str]:
+    clause = clauses(f"in a key b, message {literal}")[-1]
+    assert isinstance(clause, syntax.Message)
+    return [part if isinstance(part, str) else f"<{part.text}>" for part in split_message(clause.text)]
+
+
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("literal", "parts"),
     [
-        ("0xfF_0", 0xFF0),
-        ("10_000", 10_000),
-        ("1.5ms", 1_500_000),
-        ("2µs", 2000),
-        ("2μs", 2000),
-        ("64KiB", 65536),
-        ("9" * 40, 1 << 70),
-        ("9999999999h", 1 << 70),
-        ("0.5ns", 1 << 70),
-        ("true", True),
-        ('"a\\tb\\q"', r"'a\tbq'"),
-        ("in.prio", "in.prio"),
-        ("key", "key"),
-        ("ev.timeout.in", "ev.timeout.in"),
-        ("a or b and c", ("or", "a", ("and", "b", "c"))),
-        ("a || b && !c", ("or", "a", ("and", "b", ("not", "c")))),
-        ("not a == b", ("not", ("==", "a", "b"))),
-        ("a & b == c", ("==", ("&", "a", "b"), "c")),
-        ("a | b << 2 + 3 * 4", ("|", "a", ("<<", "b", ("+", 2, ("*", 3, 4))))),
-        ("a - b - c", ("-", ("-", "a", "b"), "c")),
-        ("a - (b - c)", ("-", "a", ("-", "b", "c"))),
-        ("-a * ~b", ("*", ("-", "a"), ("~", "b"))),
-        ("a one of [1, X,]", ("one of", "a", [1, "X"])),
-        ("a one of b.C", ("one of", "a", "b.C")),
-        ("a has B | C", ("has", "a", ("|", "B", "C"))),
-        ('a =~ "x*"', ("=~", "a", "'x*'")),
-        ("a !~ b.c", ("!~", "a", "b.c")),
-        ("f(1, g())", ("f", 1, ("g",))),
-        ("if(a, b, c)", ("if", "a", "b", "c")),
-        ("a[1][2].b.c", ("[]", ("[]", "a", 1), 2, "b", "c")),
+        ('""', []),
+        ('"a {b} c"', ["a ", "<b>", " c"]),
+        ('"{a}{b.c}"', ["<a>", "<b.c>"]),
+        ('"{{{a}}}"', ["{", "<a>", "}"]),
+        (r'"\"{f(x)}\n"', ['"', "<f(x)>", "\n"]),
+        ('"{}"', ["<>"]),
+        ('"a {b"', ["a ", "<{b>"]),
+        ('"a {b {c}"', ["a ", "<{b {c}>"]),
     ],
 )
-def test_expression(text: str, found: Any) -> None:
-    node = expression(text)
-    assert shape(node) == found
-    assert node.span.text == text
+def test_messages_split_at_braces(literal: str, parts: list[str]) -> None:
+    assert message(literal) == parts
 
 
-def test_parentheses_belong_to_the_place_of_what_they_hold() -> None:
-    node = expression("(a + b) * 2")
-    assert node.left.span.text == "(a + b)"
+@pytest.mark.parametrize(("text", "code"), [("", "LT101"), ("{b", "LT109"), ("a b", "LT101"), ("a +", "LT101")])
+def test_what_is_no_expression_gives_a_diagnostic(text: str, code: str) -> None:
+    found = parse_expression(Source("t", f"..{text}.."), 2, 2 + len(text))
+    assert isinstance(found, Diagnostic)
+    assert found.code == code
+    assert 2 <= found.span.start <= found.span.end <= 2 + len(text)
 
 
-@pytest.mark.parametrize(
-    "word", ["range", "keep", "count", "log2", "by", "per", "alert", "meta", "message", "rate", "no"]
-)
-def test_soft_words_may_be_fields(word: str) -> None:
-    (rule,) = items(f"in e key {word} where {word} > 1 capture {word}, out f key {word}")
-    assert shape(rule.clauses[0].modifiers[0].items[0].expr) == word
-
-
-# ------------------------------------------------------------------------- texts of any kind
-def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
-    path = tmp_path / "x.lt"
-    path.write_bytes(b"\xef\xbb\xbf# c\r\nin a key x,\r\n  out b key y\r\n")
-    file, diagnostics = parse(read_source(path))
-    assert not diagnostics
-    clauses = file.items[0].clauses  # type: ignore[union-attr]
-    assert [(c.span.line, c.span.column) for c in clauses] == [(2, 1), (3, 3)]
-    path.write_bytes(b"# c\r\nin a key x,\r\n  out b key 5q\r\n")
-    _, (diagnostic,) = parse(read_source(path))
-    assert (diagnostic.span.line, diagnostic.span.column, diagnostic.span.text) == (3, 14, "q")
-
-
-@pytest.mark.parametrize("text", ["", " \n\t\r\n", "# only a comment", ";" * 0])
-def test_nothing_to_read_is_no_mistake(text: str) -> None:
-    assert items(text) == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"const A = {'(' * 10_000}1{')' * 10_000}",
-        f"const A = {'(' * 10_000}",
-        f"const A = {'-' * 10_000}1",
-        f"const A = {'not ' * 10_000}b",
-        f"const A = a{'[b' * 10_000}{']' * 10_000}",
-        f"in a key {'f(' * 10_000}",
-        "{" * 10_000,
-    ],
-    ids=range(7),
-)
-def test_deep_nesting_is_refused(text: str) -> None:
-    _, diagnostics = parse(Source("t.lt", text))
-    assert [(d.code, d.message) for d in diagnostics] == [("LT101", "this is nested more than 60 deep")]
-
-
-def test_long_chains_are_not_deep() -> None:
-    (const,) = items(f"const A = {' + '.join(['1'] * 300)}")
-    assert const.value.span.text.count("+") == 299
-
-
-def test_nesting_at_the_limit_parses() -> None:
-    items(f"const A = {'(' * 60}1{')' * 60}")
-
-
-def test_largest_file_is_read_in_time() -> None:
-    text = "in sched_wakeup key pid, out sched_switch key next_pid, thresh 5us\n" * 2000
-    begin = time.monotonic()
-    assert len(items(text)) == 2000
-    assert time.monotonic() - begin < 10
-
-
-def test_wall_of_mistakes_is_read_in_time() -> None:
-    begin = time.monotonic()
-    _, diagnostics = parse(Source("t.lt", "x " * (LARGEST_FILE // 8)))
-    assert len(diagnostics) == 1
-    _, diagnostics = parse(Source("t.lt", "const A = \n" * 400))
-    assert len(diagnostics) == 400
-    assert time.monotonic() - begin < 10
-
-
-TEXTS = [read_source(path).text for path in EXAMPLES]
-PIECES = st.sampled_from(
-    [*'(){}[],;:=.#"\\\n\0', '"""', "in", "out", "key", "rule", "5us", "->", "é", "\u3000", "\U0001f600"]
-)
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> str:
-    """An example with some pieces cut out, doubled or put in."""
-    text = draw(st.sampled_from(TEXTS))
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(text)))
-        end = min(len(text), start + draw(st.integers(0, 12)))
-        text = text[:start] + draw(st.one_of(PIECES, st.just(text[start:end] * 2), st.just(""))) + text[end:]
-    return text
-
-
-def check_places(text: str) -> None:
-    source = Source("t.lt", text)
-    file, diagnostics = parse(source)
-    assert file.source is source
-    for diagnostic in diagnostics:
-        edits = [e.span for fix in diagnostic.fixes for e in fix.edits]
-        for span in (diagnostic.span, *(s for s, _ in diagnostic.related), *edits):
-            assert 0 <= span.start <= span.end <= len(text)
-        assert diagnostic.message
-    for item in file.items:
-        for node in nodes(item):
-            assert 0 <= node.span.start < node.span.end <= len(text)
-
-
-@given(mutated())
-def test_mutated_examples_are_read_or_explained(text: str) -> None:
-    check_places(text)
-
-
-@given(st.text(max_size=200))
-def test_any_text_is_read_or_explained(text: str) -> None:
-    check_places(text)
-
-
-@given(
-    st.lists(st.one_of(PIECES, st.sampled_from(["thresh", "where", "a", "5", '"x"', "==", "at", "took"])), max_size=30)
-)
-def test_any_row_of_words_is_read_or_explained(words: list[str]) -> None:
-    check_places(" ".join(words))
-
-
-@given(st.text(max_size=40))
-def test_any_expression_is_read_or_explained(text: str) -> None:
-    source = Source("t.lt", f"{{{text}}}")
-    node = parse_expression(source, 1, 1 + len(text))
-    assert 1 <= node.span.start <= node.span.end <= 1 + len(text)
+@pytest.mark.parametrize("damage", [b"", b"\x80\x05garbage", b"\x80\x04N."])
+def test_a_damaged_cache_entry_is_made_anew(damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tmp_path.chmod(0o700)
+    parser.cache_clear()
+    parser()
+    (entry,) = (tmp_path / "ltrules").iterdir()
+    entry.write_bytes(damage)
+    parser.cache_clear()
+    parser()
+    assert len(entry.read_bytes()) > 100_000
+    parser.cache_clear()
+    parser().parse("in a key b", start="start")

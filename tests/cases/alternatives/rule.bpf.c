@@ -143,6 +143,21 @@ static __always_inline u32 io_claim_free(struct io_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool io_yield(struct io_set *set, const struct io_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !io_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct io_record {
 	struct head head;
 	struct io_key key;
@@ -292,17 +307,10 @@ static __always_inline void io_in(u64 *ctx, u64 *now)
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !io_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && io_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:5: cancel block:no_such_requeue? or block:block_rq_requeue? key (dev, sector) */
@@ -425,6 +433,21 @@ static __always_inline u32 many_claim_free(struct many_set *set)
 		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
 			return way;
 	return 8;
+}
+
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool many_yield(struct many_set *set, const struct many_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !many_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct many_record {
@@ -574,17 +597,10 @@ static __always_inline void many_in(u64 *ctx, u64 *now)
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !many_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:8: in sched_wakeup or sched_wakeup_new or sched_not_here? key pid */
@@ -616,17 +632,10 @@ static __always_inline void many_in_2(u64 *ctx, u64 *now)
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !many_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 SEC("tp_btf/block_io_done")

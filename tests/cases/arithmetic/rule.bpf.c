@@ -149,6 +149,21 @@ static __always_inline u32 odd_claim_free(struct odd_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool odd_yield(struct odd_set *set, const struct odd_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !odd_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct odd_out {
 	s64 x;
 	u64 y;
@@ -304,17 +319,10 @@ static __always_inline void odd_in(struct trace_event_raw_block_rq *ctx, u64 *no
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !odd_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && odd_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 SEC("tp/block/block_rq_complete")

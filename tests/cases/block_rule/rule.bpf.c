@@ -235,6 +235,21 @@ static __always_inline u32 wakeup_claim_free(struct wakeup_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool wakeup_yield(struct wakeup_set *set, const struct wakeup_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !wakeup_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct wakeup_out {
 	char comm[16] __attribute__((aligned(8)));
 	s64 cpu;
@@ -518,23 +533,16 @@ static __always_inline void wakeup_in(u64 *ctx, u64 *now)
 	set->in[way].target_cpu = 0;
 	__builtin_memset(set->in[way].waker, 0, 16);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
 static __always_inline void wakeup_in_2(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
 {
-	if (!(ctx->pid != 0LL && (s64)(s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
+	if (!(ctx->pid != 0LL && (s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
 	struct wakeup_key key = {};
 	key.pid = (u32)(s64)ctx->pid;
@@ -565,23 +573,16 @@ static __always_inline void wakeup_in_2(struct trace_event_raw_sched_wakeup_temp
 	__builtin_memset(set->in[way].waker, 0, 16);
 	bpf_get_current_comm(set->in[way].waker, 16);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
 static __always_inline void wakeup_in_3(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
 {
-	if (!(ctx->pid != 0LL && (s64)(s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
+	if (!(ctx->pid != 0LL && (s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
 	struct wakeup_key key = {};
 	key.pid = (u32)(s64)ctx->pid;
@@ -612,17 +613,10 @@ static __always_inline void wakeup_in_3(struct trace_event_raw_sched_wakeup_temp
 	__builtin_memset(set->in[way].waker, 0, 16);
 	bpf_get_current_comm(set->in[way].waker, 16);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !wakeup_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 SEC("tp_btf/sched_process_exit")

@@ -144,6 +144,21 @@ static __always_inline u32 _switch_claim_free(struct _switch_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool _switch_yield(struct _switch_set *set, const struct _switch_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !_switch_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct _switch_out {
 	s64 from;
 	s64 uid;
@@ -322,17 +337,10 @@ static __always_inline void _switch_in(u64 *ctx, u64 *now)
 	set->in[way].busy = (s64)prev->prio < 100LL;
 	set->in[way].since = event_time(now);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !_switch_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && _switch_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* ---- read (rule.lt:7) ---- */
@@ -433,6 +441,21 @@ static __always_inline u32 read_claim_free(struct read_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool read_yield(struct read_set *set, const struct read_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !read_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct read_out {
 	s64 ret;
 };
@@ -516,17 +539,10 @@ static __always_inline void read_in(void *ctx, u64 *now)
 	set->in[way].fd = (u64)*(u64 *)((void *)ctx + 16);
 	set->in[way].count = (u64)*(u64 *)((void *)ctx + 32);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !read_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && read_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:7: out sys_exit_read key task.tid capture ret */

@@ -138,6 +138,21 @@ static __always_inline u32 ttfb_claim_free(struct ttfb_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool ttfb_yield(struct ttfb_set *set, const struct ttfb_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !ttfb_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct ttfb_record {
 	struct head head;
 	struct ttfb_key key;
@@ -388,17 +403,10 @@ static __always_inline void ttfb_in(void *ctx, u64 *now)
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !ttfb_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && ttfb_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* ---- disk (rule.lt:6) ---- */
@@ -494,6 +502,21 @@ static __always_inline u32 disk_claim_free(struct disk_set *set)
 		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
 			return way;
 	return 8;
+}
+
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool disk_yield(struct disk_set *set, const struct disk_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !disk_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct disk_record {
@@ -645,17 +668,10 @@ static __always_inline void disk_in(u64 *ctx, u64 *now)
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !disk_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && disk_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 SEC("tp_btf/block_rq_complete")

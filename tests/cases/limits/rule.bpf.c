@@ -160,6 +160,21 @@ static __always_inline u32 request_claim_free(struct request_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool request_yield(struct request_set *set, const struct request_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !request_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen > mine || (seen == mine && other > way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct request_out {
 	s64 error;
 };
@@ -390,17 +405,10 @@ static __always_inline void request_in(struct trace_event_raw_block_rq *ctx, u64
 	__builtin_memset(set->in[way].rwbs, 0, 16);
 	bpf_probe_read_kernel_str(set->in[way].rwbs, 16, ctx->rwbs);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !request_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen > mine || (seen == mine && other > way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && request_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 SEC("tp/block/block_rq_complete")

@@ -189,6 +189,21 @@ static __always_inline u32 rx_claim_free(struct rx_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool rx_yield(struct rx_set *set, const struct rx_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !rx_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct rx_out {
 	s64 reason;
 };
@@ -259,7 +274,7 @@ static __always_inline void rx_cancel(void *ctx, u64 *now)
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)(s64)latency > 1000000000LL))
+	if (!((s64)latency > 1000000000LL))
 		return;
 	if (!rx_claim(set, way, &state)) {
 		return;
@@ -303,17 +318,10 @@ static __always_inline void rx_in(void *ctx, u64 *now)
 	__builtin_memset(set->in[way].name, 0, 64);
 	bpf_probe_read_kernel_str(set->in[way].name, 64, (void *)ctx + (*(u32 *)((void *)ctx + 20) & 0xffff));
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !rx_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && rx_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:3: out consume_skb key skbaddr as consumed */
@@ -348,7 +356,7 @@ static __always_inline void rx_out(void *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 1;
-	if (outcome != 1LL || (s64)(s64)latency > 1000000LL) {
+	if (outcome != 1LL || (s64)latency > 1000000LL) {
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);
@@ -438,7 +446,7 @@ static __always_inline void rx_out_2(void *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 2;
-	if (outcome != 1LL || (s64)(s64)latency > 1000000LL) {
+	if (outcome != 1LL || (s64)latency > 1000000LL) {
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);
@@ -528,7 +536,7 @@ static __always_inline void rx_out_3(void *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	if (outcome != 1LL || (s64)(s64)latency > 1000000LL) {
+	if (outcome != 1LL || (s64)latency > 1000000LL) {
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);

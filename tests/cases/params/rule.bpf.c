@@ -147,6 +147,21 @@ static __always_inline u32 wait_claim_free(struct wait_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool wait_yield(struct wait_set *set, const struct wait_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !wait_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct wait_record {
 	struct head head;
 	struct wait_key key;
@@ -275,7 +290,7 @@ static __always_inline void wait_in(u64 *ctx, u64 *now)
 	struct task_struct *p = (void *)ctx[0];
 	char the_comm[16] __attribute__((aligned(8))) = {};
 	bpf_probe_read_kernel_str(the_comm, 16, p->comm);
-	if (!(!READ_ONCE(control.wait_off) && strings_equal(the_comm, 2, control.wait_name, 8) && (s64)(s64)p->prio <= (s64)READ_ONCE(control.wait_highest)))
+	if (!(!READ_ONCE(control.wait_off) && strings_equal(the_comm, 2, control.wait_name, 8) && (s64)p->prio <= (s64)READ_ONCE(control.wait_highest)))
 		return;
 	struct wait_key key = {};
 	key.pid = (u32)(s64)p->pid;
@@ -302,17 +317,10 @@ static __always_inline void wait_in(u64 *ctx, u64 *now)
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !wait_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && wait_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 SEC("tp_btf/sched_switch")

@@ -153,6 +153,21 @@ static __always_inline u32 connect_claim_free(struct connect_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool connect_yield(struct connect_set *set, const struct connect_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !connect_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct connect_out {
 	s64 newstate;
 };
@@ -312,17 +327,10 @@ static __always_inline void connect_in(void *ctx, u64 *now)
 	set->in[way].dport = (u64)*(u16 *)((void *)ctx + 26);
 	set->in[way].oldstate = (s64)*(s32 *)((void *)ctx + 16);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !connect_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && connect_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* ---- nanosleep (rule.lt:5) ---- */
@@ -472,6 +480,21 @@ static __always_inline u32 nanosleep_claim_free(struct nanosleep_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool nanosleep_yield(struct nanosleep_set *set, const struct nanosleep_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !nanosleep_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct nanosleep_record {
 	struct head head;
 	struct nanosleep_key key;
@@ -552,17 +575,10 @@ static __always_inline void nanosleep_in(void *ctx, u64 *now)
 	set->in[way].id = (s64)*(s64 *)((void *)ctx + 8);
 	set->in[way].flags = (u64)*(u64 *)((void *)ctx + 24);
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !nanosleep_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && nanosleep_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:7: out raw_syscalls:sys_exit key task.tid where in.id == id */
@@ -746,6 +762,21 @@ static __always_inline u32 reclaim_claim_free(struct reclaim_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool reclaim_yield(struct reclaim_set *set, const struct reclaim_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !reclaim_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct reclaim_record {
 	struct head head;
 	struct reclaim_key key;
@@ -823,17 +854,10 @@ static __always_inline void reclaim_in(struct trace_event_raw_mm_vmscan_direct_r
 	}
 	set->key[way] = key;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !reclaim_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && reclaim_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 /* rule.lt:9: out mm_vmscan_direct_reclaim_end key task.tid */

@@ -147,6 +147,21 @@ static __always_inline u32 wait_claim_free(struct wait_set *set)
 	return 8;
 }
 
+/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
+static __noinline bool wait_yield(struct wait_set *set, const struct wait_key *key, u32 way, u32 other, u64 mine)
+{
+	way = forget(way, mine);
+	other = forget(other, mine);
+	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
+
+	if (other == way || !seen || !wait_same(&set->key[other], key))
+		return false;
+	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
+	u64 held = loser == way ? mine : seen;
+
+	return swap_if(&set->state[loser], held, 0) == held;
+}
+
 struct wait_record {
 	struct head head;
 	struct wait_key key;
@@ -213,7 +228,7 @@ static __always_inline void wait_cancel(u64 *ctx, u64 *now)
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)(s64)latency < 3600000000000LL))
+	if (!((s64)latency < 3600000000000LL))
 		return;
 	if (!wait_claim(set, way, &state)) {
 		return;
@@ -248,7 +263,7 @@ static __always_inline void wait_out(u64 *ctx, u64 *now)
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)set->in[way].prio < 120LL && ((s64)(s64)latency > 1000LL || set->in[way].target_cpu != (u64)bpf_get_smp_processor_id())))
+	if (!((s64)set->in[way].prio < 120LL && ((s64)latency > 1000LL || set->in[way].target_cpu != (u64)bpf_get_smp_processor_id())))
 		return;
 	if (!wait_claim(set, way, &state)) {
 		add(&counters->unmatched, 1);
@@ -333,17 +348,10 @@ static __always_inline void wait_in(struct trace_event_raw_sched_wakeup_template
 	set->in[way].prio = (s64)ctx->prio;
 	set->in[way].target_cpu = (s64)ctx->target_cpu;
 	publish(&set->state[way], mine);
-	for (u32 other = 0; other < 8; other++) {
-		/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-		u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-		if (other == way || !seen || !wait_same(&set->key[other], &key))
-			continue;
-		u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, seen);
-		u64 held = loser == way ? mine : seen;
-		if (swap_if(&set->state[loser], held, 0) == held)
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 other = 0; other < 8; other++)
+		if (READ_ONCE(set->state[other]) > BUSY && wait_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
-	}
 }
 
 SEC("tp_btf/sched_process_exit")
