@@ -1,7 +1,7 @@
 """What tracing adds to a context switch: `perf bench sched pipe` beside itself, untraced.
 
-One operation of that benchmark is a message there and back: two wakeups, two switches to the woken task. A variant's cost
-is the difference to the untraced run of the same round.
+One operation of that benchmark is a message there and back: two wakeups, two switches to the woken task. A variant's
+cost is the difference to an untraced run just before.
 """
 
 from __future__ import annotations

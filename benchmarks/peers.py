@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import shutil
 import signal
@@ -70,7 +71,7 @@ def started(command: Sequence[str]) -> Iterator[Started]:
     begin = time.monotonic()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
         try:
-            _wait(child, begin + PATIENCE)
+            _wait(child, command[0], begin + PATIENCE)
             yield Started(child.pid, time.monotonic() - begin)
         finally:
             child.send_signal(signal.SIGINT)
@@ -80,15 +81,15 @@ def started(command: Sequence[str]) -> Iterator[Started]:
                 child.kill()
 
 
-def _wait(child: subprocess.Popen[bytes], until: float) -> None:
+def _wait(child: subprocess.Popen[bytes], name: str, until: float) -> None:
     assert child.stdout is not None
     seen = b""
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)
         while b"attached" not in seen:
             if not selector.select(until - time.monotonic()):
-                raise InputError(f"{child.args[0]!r} did not start in time")
-            part = child.stdout.read1(4096)
+                raise InputError(f"{name} did not start in time")
+            part = os.read(child.stdout.fileno(), 4096)
             if not part:
-                raise InputError(f"{child.args[0]!r} ended: {seen.decode(errors='replace').strip()}")
+                raise InputError(f"{name} ended: {seen.decode(errors='replace').strip()}")
             seen += part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ _UNARY = 15
 _ATOM = 16
 _SPELLING = {"or": "||", "and": "&&"}
 _DIVISIONS = {"/": "divide", "%": "remainder"}
+_SIGNED_NUMBER = re.compile(r"-?\d+LL")
 _ORDERED = {"<", "<=", ">", ">=", ">>"}
 
 #: What the running context knows, in C; those in `_NARROW` are 32 bits wide there.
@@ -173,10 +175,7 @@ class Writer:
         if operator in _ORDERED:
             # C must read both sides as the language does: its own types may be wider, or of the other sign.
             cast = "(u64)" if expr.unsigned else "(s64)"
-            texts = [
-                self.integer(o) if isinstance(o, Number) and not expr.unsigned else _cast(self._beside(o, p, _UNARY), cast)
-                for o, p in ((left, right), (right, left))
-            ]
+            texts = [_cast(self._beside(o, p, _UNARY), cast) for o, p in ((left, right), (right, left))]
         else:
             texts = [self._beside(left, right, level), self._beside(right, left, level + 1)]
         return f"{texts[0]} {_SPELLING.get(operator, operator)} {texts[1]}", level
@@ -244,8 +243,8 @@ class Writer:
 
 
 def _cast(text: str, cast: str) -> str:
-    """Put a cast before a unary expression, unless it has this very one."""
-    return text if text.startswith(cast) else cast + text
+    """Put a cast before a unary expression, unless it has that type."""
+    return text if text.startswith(cast) or (cast == "(s64)" and _SIGNED_NUMBER.fullmatch(text)) else cast + text
 
 
 def _atom(text: str) -> str:

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_rules, rule_set, run_rules
 
+from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_rules, rule_set, run_rules
 from ltrules.alert import Alert, RuleStats
 
 pytestmark = pytest.mark.kernel
@@ -84,7 +84,7 @@ def test_which_of_two_openings_counts(duplicate: str) -> None:
         assert alert.latency_ns >= 50 * MS
         assert (c["opened"], c["kept"], c["replaced"]) == (1, 4, 0)
     else:
-        assert 10 * MS <= alert.latency_ns
+        assert alert.latency_ns >= 10 * MS
         assert (c["opened"], c["kept"], c["replaced"]) == (5, 0, 4)
 
 
@@ -186,9 +186,9 @@ def test_nothing_is_measured_before_all_is_attached() -> None:
 def ours() -> set[int]:
     """Return the ids of the BPF programs that this process holds."""
     ids = set()
-    for fd in os.listdir("/proc/self/fdinfo"):
+    for fd in Path("/proc/self/fdinfo").iterdir():
         try:
-            text = Path(f"/proc/self/fdinfo/{fd}").read_text()
+            text = fd.read_text()
         except FileNotFoundError:
             continue
         ids |= {int(line.split()[1]) for line in text.splitlines() if line.startswith("prog_id:")}
@@ -204,7 +204,7 @@ def exists(program: int) -> bool:
     return fd >= 0
 
 
-class _Failure(Exception):
+class _PlannedError(Exception):
     pass
 
 
@@ -218,9 +218,9 @@ def test_nothing_stays_behind(fails: bool) -> None:
             assert len(programs) == 3
             assert all(map(exists, programs))
             if fails:
-                raise _Failure
+                raise _PlannedError
             session.stop()
-    except _Failure:
+    except _PlannedError:
         pass
     assert ours() == set()
     deadline = time.monotonic() + 5  # the kernel frees programs in the background

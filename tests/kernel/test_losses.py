@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+
 from helpers import MS, Child, assert_accounted, nanosleep, only_rule, run_rules
 
 pytestmark = pytest.mark.kernel

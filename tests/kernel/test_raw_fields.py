@@ -123,8 +123,8 @@ def test_arguments_and_records_say_the_same(tmp_path: Path) -> None:
         index = struct.unpack_from("=I", record)[0]
         fields = formats[index].unpack_from(record)
         seen[index][(fields[7], *fields[9:])] += 1  # the CPU, and what was captured
-    # An event may be under way while the gate opens and shuts. Programs at records miss events that happen in the midst of
-    # another record, and the kernel does not count all of those: only what they did see must be known to the others too.
+    # An event may be under way while the gate opens and shuts. Programs at records miss what happens in the midst of
+    # another record, and the kernel does not count it all: but what they saw, the others must have seen too.
     tolerated = 2 * (os.cpu_count() or 1) + misses
     silent = set()
     for number, name in enumerate(RAW_EVENTS):

@@ -166,8 +166,8 @@ def test_a_bare_name_is_a_field_and_never_the_context() -> None:
 
 def test_symbols_of_a_field_stand_where_it_is_compared() -> None:
     rule = rule_of(
-        "const SOME = [NET_RX, 9]\nr: in softirq_entry key cpu.id where vec == TIMER or BLOCK == vec or vec one of SOME,"
-        " out softirq_exit key cpu.id, thresh 1us"
+        "const SOME = [NET_RX, 9]\nr: in softirq_entry key cpu.id where vec == TIMER or BLOCK == vec"
+        " or vec one of SOME, out softirq_exit key cpu.id, thresh 1us"
     )
     numbers = {e.value for h in rule.handlers for e in model.walk(h.where) if isinstance(e, model.Constant)}
     assert numbers == {1, 4, 3, 9}
@@ -177,7 +177,8 @@ def test_a_list_from_another_file_is_read_there(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lib.lt").write_text("const BASE = 90\nconst URGENT = [BASE, BASE + 1]\n")
     rule = rule_of(
-        'import "lib.lt"\nr: in sched_wakeup key pid where prio one of lib.URGENT, out sched_switch key next_pid, thresh 1us'
+        'import "lib.lt"\nr: in sched_wakeup key pid where prio one of lib.URGENT,'
+        " out sched_switch key next_pid, thresh 1us"
     )
     numbers = {e.value for h in rule.handlers for e in model.walk(h.where) if isinstance(e, model.Constant)}
     assert numbers == {90, 91}

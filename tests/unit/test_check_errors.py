@@ -61,7 +61,7 @@ MISTAKES = {
     "context in a clause": ("LT204", "in W key pid, out S key next_pid, thresh 1us, hist latency by «cpu.id»"),
     "field by ev in a clause": ("LT204", "in W key pid, out S key next_pid, thresh 1us, hist «ev.pid»"),
     "task.pid": ("LT205", "in W key «task.pid», out S key next_pid, thresh 1us"),
-    "shadowing": ("LT206", "rule r { param prio: int = 1 in W key pid where «prio» > 1 out S key next_pid thresh 1us }"),
+    "shadowing": ("LT206", "rule r { param prio: int = 1 in W key «prio» out S key next_prio stat count }"),
     "ambiguous event": ("LT207", "in «twin» key x, out S key next_pid, thresh 1us"),
     "no out": ("LT208", "«in W key pid», thresh 5us"),
     "no in": ("LT208", "rule «r» { out S key next_pid thresh 5us }"),
@@ -107,12 +107,12 @@ MISTAKES = {
         "LT211",
         "in raw_syscalls:sys_enter key args[«6»], out raw_syscalls:sys_exit key task.tid, thresh 5us",
     ),
-    "kinds of a capture": ("LT211", "in W key pid capture x = prio, in W key pid capture «x = comm», out S key next_pid"),
+    "kinds of a capture": ("LT211", "in W key pid capture x = 1, in W key pid capture «x = comm», out S key next_pid"),
     "condition as key": ("LT211", "in W key «pid > 1», out S key next_pid, thresh 5us"),
     "histogram of a string": ("LT211", "in W key pid capture comm, out S key next_pid, hist «in.comm»"),
     "bounds of a histogram": ("LT211", "in W key pid, out S key next_pid, hist latency linear(«0», 5us, 1us)"),
     "type of a param": ("LT211", "rule r { param p: int = «5us» in W key pid out S key next_pid thresh 1us }"),
-    "65 bits": ("LT211", "in W key pid where prio < «18446744073709551616», out S key next_pid, thresh 1us"),
+    "element of a number": ("LT211", "in W key pid where «prio»[0] > 1, out S key next_pid, thresh 1us"),
     "formatter in where": ("LT213", "in W key pid where «errno(prio)» == 1, out S key next_pid, thresh 1us"),
     "formatter in key": ("LT213", "in block_rq_issue key «disk(dev)», out block_rq_complete key dev, thresh 1us"),
     "formatter in hist": ("LT213", "in W key pid capture prio, out S key next_pid, hist «errno(in.prio)»"),
@@ -172,7 +172,7 @@ LATER = {
     "pointers": "in W key pid where «ev.pid.x» > 1, out S key next_pid, thresh 1us",
     "bare pointers": "in W key pid where «pid.x» > 1, out S key next_pid, thresh 1us",
     "pointers of elements": (
-        "in raw_syscalls:sys_enter key task.tid where «args[0].x» > 0, out raw_syscalls:sys_exit key task.tid, thresh 1us"
+        "in raw_syscalls:sys_enter key task.tid where «args[0].x» > 0, out raw_syscalls:sys_exit key 1, thresh 1us"
     ),
     **{
         f"`{kind}`": f"in «{kind}:something» key task.tid, out S key next_pid, thresh 1us"
@@ -271,7 +271,8 @@ def test_setting_that_no_rule_has_is_an_error_of_input() -> None:
 def test_mistakes_of_a_file_and_of_a_rule_are_reported_together() -> None:
     text = (
         "a: in sched_wakup key pid, out sched_switch key next_pidd, thresh 5\n"
-        "rule b { in sched_wakeup key pid out sched_switch key next_pid where comm == 1 timeout 5 hist latency linear(1us, 0us, 1us) }\n"
+        "rule b { in sched_wakeup key pid out sched_switch key next_pid where comm == 1 timeout 5 "
+        "hist latency linear(1us, 0us, 1us) }\n"
         "const X = 1us + 1\n"
         "good: in sched_wakeup key pid, out sched_switch key next_pid, thresh 5us\n"
     )
@@ -318,8 +319,9 @@ def test_every_kind_of_syntax_is_used_or_refused() -> None:
 
 
 CORPUS = [path.read_text() for path in sorted(CASES.glob("*/rule.lt"))]
-WORDS = ["pid", "5us", "5", "key", "in.prio", "latency", "cpu.id", "task.pid", "(", ")", ",", "}", "{", '"x"', "not", "-1", "0",
-         "[1, 2]", "sched_switch", "thresh", "hist", "1 << 70", "disk(1)", "*", "/ 0", "as in", "?", "if(true, 1, 2)"]  # fmt: skip
+WORDS = ["pid", "5us", "5", "key", "in.prio", "latency", "cpu.id", "task.pid", "(", ")", ",", "}", "{", '"x"', "not", "-1",
+         "0", "[1, 2]", "sched_switch", "thresh", "hist", "1 << 70", "disk(1)", "*", "/ 0", "as in",
+         "?", "if(true, 1, 2)"]  # fmt: skip
 
 
 @given(

@@ -48,7 +48,8 @@ def operation(operator: str, *operands: Expr, unsigned: bool = False) -> Operati
         (operation("-", Context("tid"), Context("uid")),
          "(u64)(u32)bpf_get_current_pid_tgid() - (u64)(u32)bpf_get_current_uid_gid()"),
         (operation("not", operation("and", Number(1), Number(0))), "!(1LL && 0LL)"),
-        (operation("if", operation(">", Latency(), Number(5)), Number(1), Number(2)), "((s64)latency > 5LL ? 1LL : 2LL)"),
+        (operation("if", operation(">", Latency(), Number(5)), SMALL, Number(2)),
+         "((s64)latency > 5LL ? (s64)ctx->small : 2LL)"),
         (operation("or", operation("and", Number(1), Number(2)), Number(3)), "1LL && 2LL || 3LL"),
         (Stored("key", "pid", 4, True), "(s64)(s32)key.pid"),
         (Stored("in", "prio"), "set->in[way].prio"),
@@ -77,7 +78,8 @@ def test_strings_are_rows_of_words() -> None:
 
 def test_titles_and_conditions_cannot_leave_their_comments() -> None:
     text = c_of(
-        'rule r "*\\\\/ int evil; */ int evil; /* \\\\" { in sched_wakeup key pid where comm != "*/ evil(); /*" and comm != "**// evil(); //**" and comm != "/*/" '
+        'rule r "*\\\\/ int evil; */ int evil; /* \\\\" { in sched_wakeup key pid where comm != "*/ evil(); /*" '
+        'and comm != "**// evil(); //**" and comm != "/*/" '
         "out sched_switch key next_pid thresh 1us }"
     )
     clang = find_clang()
@@ -104,5 +106,5 @@ def test_limits_are_compared_as_signed_numbers(text: str) -> None:
 
 
 def test_the_same_rules_give_the_same_c() -> None:
-    text = "in sched_wakeup key pid capture (prio, comm), out sched_switch key next_pid, thresh 1us, hist latency by in.prio"
+    text = "in sched_wakeup key pid capture prio, out sched_switch key next_pid, thresh 1us, hist latency by in.prio"
     assert c_of(text) == c_of(text)

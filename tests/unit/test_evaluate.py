@@ -34,7 +34,7 @@ NUMBERS = Event(
 CATALOG = FixedCatalog(NUMBERS)
 #: What the running context says in a run, and how the program says it.
 CONTEXT = {"tid": 4_000_000, "tgid": 77, "uid": 1000, "cpu": 3, "ppid": 1234, "cgroup": 1 << 63, "mono": 5_000_000_000}
-EXPRESSIONS = 150
+EXPRESSIONS = 120
 
 
 class Generator:
@@ -174,7 +174,7 @@ int main(void)
 
 
 def run_native(text: str, directory: Path) -> list[int]:
-    """Compile a C program for this machine with the flags of the engine that matter here; return the numbers it prints."""
+    """Compile a C program for this machine; return the numbers that it prints."""
     clang = find_clang()
     if clang is None:
         pytest.skip("clang is not installed")
@@ -187,7 +187,7 @@ def run_native(text: str, directory: Path) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, (1 << 32) - 1))
 def test_random_expressions_have_the_same_value_in_python_and_in_c(
     seed: int, tmp_path_factory: pytest.TempPathFactory

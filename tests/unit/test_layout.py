@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def asserts(planned: plan.Plan) -> Iterator[str]:
                 yield from member_asserts(sort, f"{part}.", members, start)
                 start += sum(m.size for m in members)
         for histogram in rule.histograms:
-            yield f"sizeof(struct {map_name(rule, histogram.name)}) == {struct.calcsize(layout.histogram_format(histogram))}"
+            size = struct.calcsize(layout.histogram_format(histogram))
+            yield f"sizeof(struct {map_name(rule, histogram.name)}) == {size}"
         for group in rule.groups:
             size = struct.calcsize("=" + layout.member_format(group.members))
             yield f"sizeof(struct {map_name(rule, group.name)}_key) == {size}"
@@ -109,7 +111,7 @@ def test_bucket_of_a_value_holds_it(bucket_of: Callable[[list[int]], list[int]],
 def test_bucket_edges(bucket_of: Callable[[list[int]], list[int]]) -> None:
     bounds = [bucket_bounds(LOG2, i) for i in range(plan.BUCKETS)]
     assert bounds[0] == (0, 1)
-    assert all(here[1] == after[0] for here, after in zip(bounds, bounds[1:], strict=False))
+    assert all(here[1] == after[0] for here, after in pairwise(bounds))
     assert bounds[-1][1] == 1 << (plan.TOP_EXPONENT + 1)
     assert bucket_of([low for low, _ in bounds]) == list(range(plan.BUCKETS))
     assert bucket_of([high - 1 for _, high in bounds]) == list(range(plan.BUCKETS))

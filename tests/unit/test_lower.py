@@ -54,7 +54,7 @@ def test_without_btf_of_structures_records_are_read() -> None:
 
 def test_elements_and_system_calls_are_read_by_offset() -> None:
     planned = plan_of(
-        "in raw_syscalls:sys_enter key task.tid where args[1] > 0, out sys_exit_read key task.tid capture ret, thresh 1s"
+        "in raw_syscalls:sys_enter key task.tid where args[1] > 0, out sys_exit_read key 1 capture ret, stat count"
     )
     assert program(planned, "sys_enter").access is plan.Access.OFFSET
     assert program(planned, "sys_exit_read").access is plan.Access.OFFSET
@@ -99,7 +99,8 @@ def test_a_rule_that_pairs_nothing_has_no_table() -> None:
 def test_names_are_c_identifiers_and_distinct() -> None:
     planned = plan_of(
         "rule alerts { param enabled: duration = 1us param int: duration = 1us "
-        "in sched_wakeup key (int = pid, _int = pid) capture (for = prio, _for = prio) out sched_switch key (next_pid, next_pid) "
+        "in sched_wakeup key (int = pid, _int = pid) capture (for = prio, _for = prio) "
+        "out sched_switch key (next_pid, next_pid) "
         "thresh enabled + int hist in.for }\n"
         f"{WAKE}\n{WAKE}\n"
     )
