@@ -70,7 +70,7 @@ int on_rename(u64 *ctx)
 		return 0;
 	*record = number;
 	if (control.mode == 1 && number == 1)
-		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		bpf_ringbuf_discard(record, 1); /* BPF_RB_NO_WAKEUP */
 	else
 		bpf_ringbuf_submit(record, 0);
 	return 0;

@@ -319,8 +319,8 @@ def test_every_kind_of_syntax_is_used_or_refused() -> None:
 
 
 CORPUS = [path.read_text() for path in sorted(CASES.glob("*/rule.lt"))]
-WORDS = ["pid", "5us", "5", "key", "in.prio", "latency", "cpu.id", "task.pid", "(", ")", ",", "}", "{", '"x"', "not", "-1",
-         "0", "[1, 2]", "sched_switch", "thresh", "hist", "1 << 70", "disk(1)", "*", "/ 0", "as in",
+WORDS = ["pid", "5us", "5", "key", "in.prio", "latency", "cpu.id", "task.pid", "(", ")", ",", "}", "{", '"x"', "not",
+         "-1", "0", "[1, 2]", "sched_switch", "thresh", "hist", "1 << 70", "disk(1)", "*", "/ 0", "as in",
          "?", "if(true, 1, 2)"]  # fmt: skip
 
 
