@@ -43,7 +43,7 @@ LOADS = {"one CPU": (15_000, [*_ALONE, "taskset", "-c", "1"]), "any CPU": (5_000
 
 def run(quick: bool) -> str:
     """Return a table of added ns for each operation, and ratios: interleaved rounds, medians."""
-    rounds, scale = (3, 1) if quick else (13, 2)
+    rounds, scale = (3, 1) if quick else (11, 2)
     kinds = _variants()
     untraced: dict[str, list[float]] = {load: [] for load in LOADS}
     added: dict[tuple[str, str], list[float]] = defaultdict(list)

@@ -28,7 +28,7 @@ def run(quick: bool) -> str:
     theirs = bpftrace_command(5000)
     kinds = [*_LTRULES.items(), *([("bpftrace", "bpftrace, same rule")] if theirs else [])]
     seconds, peak, steady = defaultdict(list), defaultdict(list), defaultdict(list)
-    for _ in range(3 if quick else 11):
+    for _ in range(3 if quick else 9):
         for kind, _label in kinds:
             _prepare(kind)
             with started(theirs if kind == "bpftrace" and theirs else ours) as tracer:

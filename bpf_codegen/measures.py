@@ -21,6 +21,12 @@ def maps(rule: Rule) -> str:
     return text
 
 
+def count_maps(rule: Rule) -> int:
+    """Return how many maps a rule brings along, with its pairing table."""
+    own = len(rule.histograms) + len(rule.statistics) + 2 * len(rule.groups)
+    return own + (rule.rate is not None) + (rule.sets > 0)
+
+
 def map_name(rule: Rule, name: str) -> str:
     """Return the name of one of a rule's maps."""
     return f"{rule.name}_{name}"

@@ -32,7 +32,7 @@ def render(diagnostics: Sequence[Diagnostic], form: str = "full", color: bool = 
 
 
 def _line(diagnostic: Diagnostic) -> str:
-    return diagnostic.message + (f" ({diagnostic.label})" if diagnostic.label else "")
+    return _printable(diagnostic.message + (f" ({diagnostic.label})" if diagnostic.label else ""))
 
 
 def _place(span: Span) -> str:
@@ -98,10 +98,10 @@ class _Full:
         lines = [f"fix ({'safe' if fix.safe else 'unsafe'}): {_printable(fix.message)}"]
         source = fix.edits[0].span.source
         changed = Source(source.name, apply_fixes(source, [fix]))
-        numbers = sorted({edit.span.line for edit in fix.edits})
-        for number in numbers:
-            lines.append(self._paint(f"{number} - {_printable(_window(source.line(number), 0)[1])}", "31"))
-            lines.append(self._paint(f"{number} + {_printable(_window(changed.line(number), 0)[1])}", "32"))
+        columns = {edit.span.line: edit.span.column - 1 for edit in reversed(fix.edits)}
+        for number, column in sorted(columns.items()):
+            for sign, text, code in (("-", source, "31"), ("+", changed, "32")):
+                lines.append(self._paint(f"{number} {sign} {_printable(_window(text.line(number), column)[1])}", code))
         return lines
 
     def _paint(self, text: str, code: str) -> str:
@@ -194,7 +194,8 @@ def _github(diagnostic: Diagnostic) -> str:
     d, span = diagnostic, diagnostic.span
     line, column = span.source.position(span.end)
     where = (
-        f"file={escape(span.source.name, ':,')},line={span.line},col={span.column},endLine={line},endColumn={column}"
+        f"file={escape(_printable(span.source.name), ':,')},line={span.line},col={span.column}"
+        f",endLine={line},endColumn={column}"
     )
     said = escape(f"{_place(span)}: {d.code} {_line(d)}")
     return f"::{_GITHUB[d.severity]} title=ltrules ({d.code}),{where}::{said}\n"

@@ -22,6 +22,7 @@ from ltrules.catalog.tracefs import (
     read_format,
 )
 from ltrules.errors import EngineUnavailable
+from ltrules.raw import struct_paths
 
 #: The saved catalog of a kernel with most tracepoints built in: the source of what BTF does not say.
 SHIPPED = Path(__file__).parent.parent / "data" / "events.json.gz"
@@ -113,7 +114,7 @@ def shipped_catalog() -> Catalog:
 
 def renew_shipped_catalog() -> None:
     """Replace the catalog that comes with ltrules by that of the running kernel; needs root and BTF."""
-    save_catalog(MachineCatalog(open_btf(), mount_tracefs()), SHIPPED)
+    save_catalog(MachineCatalog(open_btf(), mount_tracefs()), SHIPPED, struct_paths())
 
 
 def _from_btf(records: Records, known: Event) -> Event | None:

@@ -101,7 +101,9 @@ class ScopeBuilder:
             try:
                 file = self._read(path)
             except InputError as error:
-                raise self.problems.note("LT209", f"cannot import: {error}", item.path.span) from None
+                # The path as written: where the importing file lies is told by the place of the mistake.
+                reason = str(error).replace(str(path), item.path.value)
+                raise self.problems.note("LT209", f"cannot import: {reason}", item.path.span) from None
             self._open.append(path)
             self._known[path] = self.build(file)
             self._open.pop()

@@ -17,7 +17,7 @@ from ltrules.errors import CompileError, EngineUnavailable
 
 #: Version 3 of the instruction set has 32-bit jumps (Linux 5.1) and lets clang use compare-and-swap with results.
 FLAGS = (
-    *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-std=gnu11", "-nostdinc", "-fno-strict-aliasing"),
+    *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-std=gnu11", "-nostdinc", "-fno-strict-aliasing", "-fwrapv"),
     # Some distributions turn this on for every target; BPF has no function to report a smashed stack to.
     "-fno-stack-protector",
     *("-Wall", "-Werror=implicit-function-declaration", "-Werror=incompatible-pointer-types"),

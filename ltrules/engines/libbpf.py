@@ -6,7 +6,7 @@ import struct
 import time
 from collections.abc import Mapping
 
-from bpf_codegen import layout, plan, render
+from bpf_codegen import layout, measures, plan, render
 from bpf_codegen.measures import map_name
 from ltrules import model
 from ltrules.alert import Alert, Distribution, HistogramStats, RuleStats, Scalar, StatisticStats, Stats
@@ -16,7 +16,7 @@ from ltrules.engines import decode
 from ltrules.engines.compiler import compile_object
 from ltrules.engines.features import require_engine
 from ltrules.engines.programs import Programs
-from ltrules.errors import EngineUnavailable
+from ltrules.errors import EngineUnavailable, LoadError
 from ltrules.evaluate import Constants, evaluate
 from ltrules.lower import lower
 
@@ -24,6 +24,9 @@ from ltrules.lower import lower
 LEAST_SWEEP_NS = 10_000_000
 #: Rules that only expire measurements need no more than this.
 MOST_SWEEP_NS = 1_000_000_000
+#: MAX_USED_MAPS of include/linux/bpf_verifier.h.
+MOST_MAPS = 64
+_SHARED_MAPS = 3  # control, alerts, counters
 _PROGRAM_NAME = 15  # BPF_OBJ_NAME_LEN, less the NUL
 
 
@@ -46,7 +49,21 @@ class LibbpfEngine:
     def open(self, rules: model.RuleSet) -> LibbpfSession:
         """Compile, load and attach. Raises EngineError."""
         require_engine()
-        return LibbpfSession(rules, lower(rules, self.catalog))
+        planned = lower(rules, self.catalog)
+        refuse_too_many_maps(planned)
+        return LibbpfSession(rules, planned)
+
+
+def refuse_too_many_maps(planned: plan.Plan) -> None:
+    """Raise LoadError if a program would use more maps than the kernel allows."""
+    for program in planned.programs:
+        used = {handler.rule for handler in program.handlers}
+        maps = _SHARED_MAPS + sum(measures.count_maps(planned.rules[i]) for i in used)
+        if maps > MOST_MAPS:
+            raise LoadError(
+                f"{len(used)} rules at {program.category}:{program.event} need {maps} maps, and the kernel allows a program"
+                f" {MOST_MAPS}: run fewer of them at once, or with fewer `hist` and `stat`"
+            )
 
 
 def sweep_period_ns(rules: model.RuleSet) -> int | None:

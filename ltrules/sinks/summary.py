@@ -15,6 +15,11 @@ _PARTS = ("closed", "cancelled", "replaced", "expired", "refused", "pending")
 _BESIDE = ("kept", "unmatched", "clock_skew")
 
 
+def clean(text: str) -> str:
+    """Return text that cannot play tricks with a terminal: the kernel's strings are other people's."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def summary_lines(stats: Stats, brief: bool = False) -> list[str]:
     """Return the numbers of every rule; `brief` leaves out what is drawn."""
     lines: list[str] = []
@@ -81,7 +86,7 @@ def _histogram(histogram: HistogramStats) -> Iterator[str]:
     for group in histogram.groups[:_DRAWN]:
         title = f"  {histogram.name}"
         if group.group:
-            title += ": " + ", ".join(group.group)
+            title += ": " + clean(", ".join(group.group))
         p50, p99 = (_show(group.percentile(p), histogram.unit) for p in (50, 99))
         yield f"{title}  ({group.count}; p50 {p50}, p99 {p99}, max {_show(group.greatest, histogram.unit)})"
         yield from _bars(group, histogram)
@@ -112,7 +117,7 @@ def octaves(buckets: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int
 def _statistic(statistic: StatisticStats) -> Iterator[str]:
     yield f"  {statistic.name}"
     for group, value in statistic.groups[: 2 * _DRAWN]:
-        yield f"    {', '.join(group) or 'all':<30} {_show(value, statistic.unit):>12}"
+        yield f"    {clean(', '.join(group)) or 'all':<30} {_show(value, statistic.unit):>12}"
     rest = len(statistic.groups) - 2 * _DRAWN
     if rest > 0:
         yield f"    … and {rest} more groups"

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from ltrules.alert import Alert, Stats
-from ltrules.sinks.summary import summary_lines
+from ltrules.sinks.summary import clean, summary_lines
 from ltrules.units import format_duration
 
 _COLORS = {"critical": "31", "warning": "33", "info": "36"}
-WIDTH = 99
 
 
 class TextSink:
@@ -53,11 +52,6 @@ class TextSink:
 
     def _paint(self, text: str, severity: str) -> str:
         return f"\x1b[{_COLORS.get(severity, '33')}m{text}\x1b[0m" if self.color else text
-
-
-def clean(text: str) -> str:
-    """Return text that cannot play tricks with a terminal: the kernel's strings are other people's."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def details(alert: Alert) -> str:

@@ -291,7 +291,7 @@ def test_github() -> None:
     found = Diagnostic("LT1", "n", "50% of\nit", Span(source, 3, 4), "here", Severity.WARNING)
     assert render([found], "github") == (
         "::warning title=ltrules (LT1),file=a%2Cb%3Ac.lt,line=1,col=4,endLine=1,endColumn=5"
-        "::a,b:c.lt:1:4: LT1 50%25 of%0Ait (here)\n"
+        "::a,b:c.lt:1:4: LT1 50%25 of it (here)\n"
     )
 
 
