@@ -61,8 +61,8 @@ def refuse_too_many_maps(planned: plan.Plan) -> None:
         maps = _SHARED_MAPS + sum(measures.count_maps(planned.rules[i]) for i in used)
         if maps > MOST_MAPS:
             raise LoadError(
-                f"{len(used)} rules at {program.category}:{program.event} need {maps} maps, and the kernel allows a program"
-                f" {MOST_MAPS}: run fewer of them at once, or with fewer `hist` and `stat`"
+                f"{len(used)} rules at {program.category}:{program.event} need {maps} maps, and the kernel allows"
+                f" a program {MOST_MAPS}: run fewer of them at once, or with fewer `hist` and `stat`"
             )
 
 
