@@ -70,10 +70,20 @@ def words(data: bytes) -> list[int]:
     return [int.from_bytes(padded[i : i + 8], sys.byteorder) for i in range(0, len(padded), 8)]
 
 
+def local_name(value: FieldValue) -> str:
+    """Return the C name under which a handler keeps an integer field of a classic record."""
+    return "ev_" + re.sub(r"\W+", "_", value.name).strip("_")
+
+
 def field_path(program: Program, value: FieldValue) -> str:
     """Return the C expression of an integer field, or of the address of a string, in the program's context."""
     if program.access is Access.RAW:
         return value.raw
+    return record_path(program, value) if value.string else local_name(value)
+
+
+def record_path(program: Program, value: FieldValue) -> str:
+    """Return the C expression that reads a field, or is the address of a string, in the classic record."""
     if program.access is Access.RECORD:
         member = f"__data_loc_{value.name}" if value.dynamic else value.name
         path = f"ctx->{member}"

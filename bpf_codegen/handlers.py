@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bpf_codegen import measures
-from bpf_codegen.expressions import NO_EVENT, Writer, walk
+from bpf_codegen.expressions import NO_EVENT, Writer, local_name, record_path, walk
 from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Outcome, Program, Role, Rule, Stored
 from bpf_codegen.reports import report
 from bpf_codegen.text import comment, indent
@@ -32,10 +32,16 @@ def handler_function(rule: Rule, handler: Handler, program: Program) -> str:
 
 
 def _arguments(handler: Handler, program: Program) -> list[str]:
-    """Return the declarations of the raw tracepoint's arguments that a handler reads."""
-    if program.access is not Access.RAW:
-        return []
+    """Return the declarations of what a handler reads: raw arguments, or the integers of a classic record."""
     exprs = (*handler.key, handler.early, handler.late, handler.took, *handler.saves)
+    if program.access is not Access.RAW:
+        fields = {e.name: e for expr in exprs for e in walk(expr) if isinstance(e, FieldValue)}
+        if not fields:
+            return []
+        # The verifier takes the context with a constant offset only, and each field is read once: the compiler would
+        # else keep the sum of both in a register for the next reading.
+        reads = [f for f in fields.values() if not f.string]
+        return ["OPAQUE(ctx);", *(_read(f, program) for f in reads)]
     texts = " ".join(e.raw for expr in exprs for e in walk(expr) if isinstance(e, FieldValue))
     used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"->\s*\w+", "", texts)))
     return [
@@ -43,6 +49,11 @@ def _arguments(handler: Handler, program: Program) -> list[str]:
         for i, (sort, name) in enumerate(program.arguments)
         if name in used
     ]
+
+
+def _read(field: FieldValue, program: Program) -> str:
+    sort = f"{'s' if field.signed else 'u'}{8 * field.size}"
+    return f"{sort} {local_name(field)} = ({sort}){record_path(program, field)};"
 
 
 def _key(rule: Rule, handler: Handler, writer: Writer) -> list[str]:
@@ -114,7 +125,7 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         "publish(&set->state[way], mine);",
         "/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */",
         f"for (u32 other = 0; other < {WAYS}; other++)",
-        f"\tif (READ_ONCE(set->state[other]) > BUSY && {name}_yield(set, &key, way, other, mine))",
+        f"\tif (other != way && READ_ONCE(set->state[other]) > BUSY && {name}_yield(set, &key, way, other, mine))",
         "\t\tadd(&counters->replaced, 1);",
     ]
 

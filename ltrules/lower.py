@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bpf_codegen import plan
 from bpf_codegen.render import handler_fields
 from ltrules import model
-from ltrules.catalog.events import Catalog, Event, Field, Shape
+from ltrules.catalog.events import Catalog, Event, Shape
 from ltrules.evaluate import is_unsigned
 from ltrules.naming import member_of, members, unique
 from ltrules.raw import RAW_EVENTS
@@ -271,13 +271,8 @@ def _all(parts: list[plan.Expr]) -> plan.Expr | None:
 
 def record_access(event: Event, names: Iterable[str]) -> plan.Access:
     """Return how these fields of an event are had from its classic record."""
-    plain = all("[" not in n and not _relocation_fails(event.fields[n]) for n in names)
+    plain = all("[" not in n for n in names)
     return plan.Access.RECORD if event.record and not event.is_syscall and plain else plan.Access.OFFSET
-
-
-def _relocation_fails(field: Field) -> bool:
-    """Tell whether libbpf refuses to take the field for the integer that it is declared as."""
-    return field.pointer or field.c_type.startswith("enum ")
 
 
 def _field(expr: model.EventField, event: Event) -> plan.FieldValue:

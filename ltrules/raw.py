@@ -42,7 +42,10 @@ def _task(argument: str, prefix: str = "") -> dict[str, RawField]:
     }
 
 
-_WAKEUP = RawEvent(((_TASK, "p"),), _task("p"))
+_FREE = RawEvent(((_TASK, "p"),), _task("p"))
+#: Where task_cpu() looks since Linux 5.16; the field is the classic record's before.
+_CPU = RawField("p->thread_info.cpu", (("task_struct", "thread_info.cpu"),))
+_WAKEUP = RawEvent(((_TASK, "p"),), {**_task("p"), "target_cpu": _CPU})
 _EXIT = RawEvent(((_TASK, "p"), ("bool", "group_dead")), {**_task("p"), "group_dead": RawField("group_dead")})
 _SWITCH = RawEvent(
     (("bool", "preempt"), (_TASK, "prev"), (_TASK, "next"), ("unsigned int", "prev_state")),
@@ -82,7 +85,7 @@ RAW_EVENTS: Mapping[str, RawEvent] = {
     "sched:sched_wakeup": _WAKEUP,
     "sched:sched_wakeup_new": _WAKEUP,
     "sched:sched_process_exit": _EXIT,
-    "sched:sched_process_free": _WAKEUP,
+    "sched:sched_process_free": _FREE,
     "sched:sched_switch": _SWITCH,
     "irq:irq_handler_entry": RawEvent(
         (("int", "irq"), ("struct irqaction *", "action")),

@@ -46,7 +46,12 @@ static void (*bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
 static long (*bpf_for_each_map_elem)(void *map, void *callback, void *context, u64 flags) = (void *)164;
 
 /* The members of kernel types that raw tracepoints lead to; their offsets are relocated when the program is loaded. */
+struct thread_info {
+	u32 cpu;
+} CORE;
+
 struct task_struct {
+	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	int prio;

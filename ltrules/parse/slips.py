@@ -89,7 +89,7 @@ def unit(t: Trouble) -> Diagnostic | None:
         return t.diagnostic(
             "LT103", f"write `0.{_short(t.text(1))}`", t.span(t.token), "a digit stands first", fixes=[fix]
         )
-    if t.kind(0) != "number":
+    if t.kind(0) != "number" or t.expected.isdisjoint(("INT", "DURATION", "SIZE")):
         return None
     found = _NUMBER.fullmatch(t.text(0))
     if found is None or t.text(0)[:2] in ("0x", "0X"):
@@ -120,7 +120,7 @@ def _unit_fix(word: str, place: Span, number: str) -> Fix | None:
 
 def in_as_operator(t: Trouble) -> Diagnostic | None:
     """`prio in (1, 2)` for `prio one of [1, 2]`."""
-    if t.text(-1) == "in" and t.text(0) in ("(", "[") and t.i >= 2:
+    if t.text(-1) == "in" and t.text(0) in ("(", "[", "{") and t.i >= 2:
         word = t.i - 1
     elif t.text(0) == "in" and t.text(-1) == "not":
         word = t.i
@@ -139,7 +139,7 @@ def in_as_operator(t: Trouble) -> Diagnostic | None:
 
 def _membership_edits(t: Trouble, word: int, negated: bool) -> list[Edit]:
     opened = scan.text_at(t.tokens, word + 1)
-    close = t.closing(word + 1) if opened in ("(", "[") else None
+    close = t.closing(word + 1) if opened in ("(", "[", "{") else None
     if close is None:
         return []
     edits = [Edit(t.span(t.tokens[word]), "one of"), Edit(t.span(t.tokens[word + 1]), "[")]
@@ -157,10 +157,11 @@ def _membership_edits(t: Trouble, word: int, negated: bool) -> list[Edit]:
 
 
 def assignment(t: Trouble) -> Diagnostic | None:
-    """`where pid = 5` for `where pid == 5`."""
-    if t.text(0) not in ("=", "===") or t.governing() not in ("where", "when"):
+    """`where pid = 5`, `pid === 5` and `pid = = 5` for `where pid == 5`."""
+    if t.text(0) != "=" or t.governing() not in ("where", "when"):
         return None
-    place = t.span(t.token)
+    first = t.previous if t.text(-1) == "==" else t.token
+    place = t.span(first, t.tokens[t.i + 1] if t.text(1) == "=" else t.token)
     return t.diagnostic(
         "LT107", "`=` gives a name; compare with `==`", place, "write `==`", fixes=[replace(place, "==")]
     )
@@ -168,10 +169,16 @@ def assignment(t: Trouble) -> Diagnostic | None:
 
 def reserved(t: Trouble) -> Diagnostic | None:
     """A word of the language where a name is wanted."""
-    if t.text(0) not in RESERVED or "NAME" not in t.expected or "PROBE" in t.expected or t.text(0) in t.words:
+    names_rule = "RULE_NAME" in t.expected and t.text(1) == ":"
+    if (
+        t.text(0) not in RESERVED
+        or not (names_rule or "NAME" in t.expected)
+        or "PROBE" in t.expected
+        or t.text(0) in t.words
+    ):
         return None
     word, place = t.text(0), t.span(t.token)
-    if "INT" not in t.expected:
+    if names_rule or "INT" not in t.expected:
         return t.diagnostic("LT110", f"`{word}` is reserved; choose another name", place, "a word of the language")
     follows_value = t.kind(1) in ("word", "number", "string") and t.text(1) not in OPERATORS | CLAUSES | MODIFIERS
     if follows_value and word not in ("true", "false"):

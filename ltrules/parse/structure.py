@@ -87,11 +87,11 @@ def _is_operand(t: Trouble, i: int) -> bool:
 
 def statement(t: Trouble) -> Diagnostic | None:
     """Code where a clause should stand."""
-    if not t.in_block or t.depth != 1 or (t.kind(0) != "word" and t.text(0) not in ("=", "+=", "-=")):
+    if not t.in_block or t.depth != 1 or (t.kind(0) != "word" and t.text(0) not in ("=", "+=", "-=", "$", "@")):
         return None
     word = t.text(0)
     after = t.text(1)
-    code = word in STATEMENTS or (after in ("=", "+=", "-=", "(") and word not in RESERVED | CLAUSES)
+    code = word in STATEMENTS | {"$", "@"} or (after in ("=", "+=", "-=", "(") and word not in RESERVED | CLAUSES)
     if word == "if":
         code = after == "(" and (close := t.closing(t.i + 1)) is not None and scan.text_at(t.tokens, close + 1) == "{"
     if not code or not t.words & {"thresh"}:

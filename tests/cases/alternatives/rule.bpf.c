@@ -309,16 +309,19 @@ static __always_inline void io_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && io_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && io_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
 /* rule.lt:5: cancel block:no_such_requeue? or block:block_rq_requeue? key (dev, sector) */
 static __always_inline void io_cancel(struct trace_event_raw_block_rq_requeue *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
 	struct io_key key = {};
-	key.dev = (u32)(u64)ctx->dev;
-	key.sector = (u64)ctx->sector;
+	key.dev = (u32)(u64)ev_dev;
+	key.sector = (u64)ev_sector;
 	struct io_set *set = io_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -599,7 +602,7 @@ static __always_inline void many_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -634,7 +637,7 @@ static __always_inline void many_in_2(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

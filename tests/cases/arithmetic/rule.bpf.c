@@ -220,8 +220,12 @@ static long odd_sweep(void *map, u32 *index, struct odd_set *set, u64 *at)
 /* rule.lt:5: out block_rq_complete key sector capture (x = error * -3 % 7 - nr_sector, y = if(error < 0, -error, sector)) */
 static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_sector = (u64)ctx->sector;
+	s32 ev_error = (s32)ctx->error;
+	u32 ev_nr_sector = (u32)ctx->nr_sector;
 	struct odd_key key = {};
-	key.sector = (u64)ctx->sector;
+	key.sector = (u64)ev_sector;
 	struct odd_set *set = odd_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -274,8 +278,8 @@ static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = key;
-				record->out.x = remainder(ctx->error * -3LL, 7LL) - (u64)ctx->nr_sector;
-				record->out.y = ((s64)ctx->error < 0LL ? -(u64)(s64)ctx->error : (u64)ctx->sector);
+				record->out.x = remainder(ev_error * -3LL, 7LL) - (u64)ev_nr_sector;
+				record->out.y = ((s64)ev_error < 0LL ? -(u64)(s64)ev_error : (u64)ev_sector);
 				bpf_ringbuf_submit(record, 0);
 			} else {
 				add(&counters->lost, 1);
@@ -292,10 +296,16 @@ static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *
 /* rule.lt:2: in block_rq_issue key sector where (nr_sector + 7) / 8 * 8 != bytes / (nr_sector - 8) and sector % 8 == 0 and sector >> 3 > 1 << 40 and -dev < ~ioprio and (100 - task.tgid < 5 or (nr_sector | 1) ^ 3 >= -1 or not (dev & 0xff == 3)) */
 static __always_inline void odd_in(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
-	if (!(divide(ctx->nr_sector + 7LL, 8LL) * 8LL != divide((u64)ctx->bytes, ctx->nr_sector - 8LL) && remainder_unsigned((u64)ctx->sector, 8LL) == 0LL && (u64)((u64)(u64)ctx->sector >> 3) > (u64)1099511627776LL && (s64)-(u64)(u64)ctx->dev < (s64)~(u64)(u64)ctx->ioprio && ((s64)(100LL - (bpf_get_current_pid_tgid() >> 32)) < 5LL || (s64)((ctx->nr_sector | 1LL) ^ 3LL) >= -1LL || !((ctx->dev & 255LL) == 3LL))))
+	OPAQUE(ctx);
+	u64 ev_sector = (u64)ctx->sector;
+	u32 ev_nr_sector = (u32)ctx->nr_sector;
+	u32 ev_bytes = (u32)ctx->bytes;
+	u32 ev_dev = (u32)ctx->dev;
+	u16 ev_ioprio = (u16)ctx->ioprio;
+	if (!(divide(ev_nr_sector + 7LL, 8LL) * 8LL != divide((u64)ev_bytes, ev_nr_sector - 8LL) && remainder_unsigned((u64)ev_sector, 8LL) == 0LL && (u64)((u64)(u64)ev_sector >> 3) > (u64)1099511627776LL && (s64)-(u64)(u64)ev_dev < (s64)~(u64)(u64)ev_ioprio && ((s64)(100LL - (bpf_get_current_pid_tgid() >> 32)) < 5LL || (s64)((ev_nr_sector | 1LL) ^ 3LL) >= -1LL || !((ev_dev & 255LL) == 3LL))))
 		return;
 	struct odd_key key = {};
-	key.sector = (u64)ctx->sector;
+	key.sector = (u64)ev_sector;
 	struct odd_set *set = odd_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -321,7 +331,7 @@ static __always_inline void odd_in(struct trace_event_raw_block_rq *ctx, u64 *no
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && odd_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && odd_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

@@ -43,6 +43,12 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
+struct trace_event_raw_nmi_handler {
+	s64 delta_ns;
+	s32 handled;
+	void *handler;
+} CORE;
+
 struct trace_event_raw_sched_stat_runtime {
 	u32 __data_loc_comm;
 	s32 pid;
@@ -129,16 +135,20 @@ struct nmi_record {
 };
 
 /* rule.lt:1: at nmi_handler took delta_ns * 1ns key cpu.id where handled > 0 capture handler */
-static __always_inline void nmi_at(void *ctx, u64 *now)
+static __always_inline void nmi_at(struct trace_event_raw_nmi_handler *ctx, u64 *now)
 {
-	if (!((s64)*(s32 *)((void *)ctx + 24) > 0LL))
+	OPAQUE(ctx);
+	s32 ev_handled = (s32)ctx->handled;
+	s64 ev_delta_ns = (s64)ctx->delta_ns;
+	u64 ev_handler = (u64)ctx->handler;
+	if (!((s64)ev_handled > 0LL))
 		return;
 	struct nmi_key key = {};
 	key.id = bpf_get_smp_processor_id();
 	struct counters *counters = counters_of(0);
 	if (!counters)
 		return;
-	s64 took = *(s64 *)((void *)ctx + 16) * 1LL;
+	s64 took = ev_delta_ns * 1LL;
 	u64 latency = took > 0 ? took : 0;
 	u64 at = event_time(now), opened = at > latency ? at - latency : 0;
 	add(&counters->opened, 1);
@@ -147,7 +157,7 @@ static __always_inline void nmi_at(void *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	u32 outcome = 0;
 	struct nmi_out out;
-	out.handler = (u64)*(u64 *)((void *)ctx + 8);
+	out.handler = (u64)ev_handler;
 	struct nmi_by1_key by1_key = {};
 	by1_key.value0 = out.handler;
 	u32 by1_number = nmi_by1_of(&by1_key);
@@ -241,10 +251,13 @@ struct runtime_record {
 /* rule.lt:3: at sched_stat_runtime took runtime * 1ns capture (pid, comm) */
 static __always_inline void runtime_at(struct trace_event_raw_sched_stat_runtime *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_runtime = (u64)ctx->runtime;
+	s32 ev_pid = (s32)ctx->pid;
 	struct counters *counters = counters_of(1);
 	if (!counters)
 		return;
-	s64 took = ctx->runtime * 1LL;
+	s64 took = ev_runtime * 1LL;
 	u64 latency = took > 0 ? took : 0;
 	add(&counters->opened, 1);
 	add(&counters->closed, 1);
@@ -280,7 +293,7 @@ static __always_inline void runtime_at(struct trace_event_raw_sched_stat_runtime
 }
 
 SEC("tp/nmi/nmi_handler")
-int on_nmi_handler(void *ctx)
+int on_nmi_handler(struct trace_event_raw_nmi_handler *ctx)
 {
 	u64 now = 0;
 

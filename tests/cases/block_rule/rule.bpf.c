@@ -45,12 +45,6 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-struct trace_event_raw_sched_wakeup_template {
-	s32 pid;
-	s32 prio;
-	s32 target_cpu;
-} CORE;
-
 /* ---- wakeup: Task waited too long for a CPU (rule.lt:1) ---- */
 
 struct wakeup_key {
@@ -535,17 +529,18 @@ static __always_inline void wakeup_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
-static __always_inline void wakeup_in_2(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
+static __always_inline void wakeup_in_2(u64 *ctx, u64 *now)
 {
-	if (!(ctx->pid != 0LL && (s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
+	struct task_struct *p = (void *)ctx[0];
+	if (!(p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
 	struct wakeup_key key = {};
-	key.pid = (u32)(s64)ctx->pid;
+	key.pid = (u32)(s64)p->pid;
 	struct wakeup_set *set = wakeup_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -568,24 +563,25 @@ static __always_inline void wakeup_in_2(struct trace_event_raw_sched_wakeup_temp
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].prio = (s64)ctx->prio;
-	set->in[way].target_cpu = (s64)ctx->target_cpu;
+	set->in[way].prio = (s64)p->prio;
+	set->in[way].target_cpu = (s64)p->thread_info.cpu;
 	__builtin_memset(set->in[way].waker, 0, 16);
 	bpf_get_current_comm(set->in[way].waker, 16);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
-static __always_inline void wakeup_in_3(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
+static __always_inline void wakeup_in_3(u64 *ctx, u64 *now)
 {
-	if (!(ctx->pid != 0LL && (s64)ctx->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
+	struct task_struct *p = (void *)ctx[0];
+	if (!(p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
 		return;
 	struct wakeup_key key = {};
-	key.pid = (u32)(s64)ctx->pid;
+	key.pid = (u32)(s64)p->pid;
 	struct wakeup_set *set = wakeup_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -608,14 +604,14 @@ static __always_inline void wakeup_in_3(struct trace_event_raw_sched_wakeup_temp
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].prio = (s64)ctx->prio;
-	set->in[way].target_cpu = (s64)ctx->target_cpu;
+	set->in[way].prio = (s64)p->prio;
+	set->in[way].target_cpu = (s64)p->thread_info.cpu;
 	__builtin_memset(set->in[way].waker, 0, 16);
 	bpf_get_current_comm(set->in[way].waker, 16);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -642,8 +638,8 @@ int on_sched_switch(u64 *ctx)
 	return 0;
 }
 
-SEC("tp/sched/sched_wakeup")
-int on_sched_wakeup(struct trace_event_raw_sched_wakeup_template *ctx)
+SEC("tp_btf/sched_wakeup")
+int on_sched_wakeup(u64 *ctx)
 {
 	u64 now = 0;
 
@@ -653,8 +649,8 @@ int on_sched_wakeup(struct trace_event_raw_sched_wakeup_template *ctx)
 	return 0;
 }
 
-SEC("tp/sched/sched_wakeup_new")
-int on_sched_wakeup_new(struct trace_event_raw_sched_wakeup_template *ctx)
+SEC("tp_btf/sched_wakeup_new")
+int on_sched_wakeup_new(u64 *ctx)
 {
 	u64 now = 0;
 

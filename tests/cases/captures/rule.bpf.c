@@ -339,7 +339,7 @@ static __always_inline void _switch_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && _switch_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && _switch_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -512,6 +512,9 @@ static long read_sweep(void *map, u32 *index, struct read_set *set, u64 *at)
 /* rule.lt:7: in sys_enter_read key task.tid capture (fd, count) */
 static __always_inline void read_in(void *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
+	u64 ev_count = (u64)*(u64 *)((void *)ctx + 32);
 	struct read_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct read_set *set = read_set_of(&key);
@@ -536,18 +539,20 @@ static __always_inline void read_in(void *ctx, u64 *now)
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].fd = (u64)*(u64 *)((void *)ctx + 16);
-	set->in[way].count = (u64)*(u64 *)((void *)ctx + 32);
+	set->in[way].fd = (u64)ev_fd;
+	set->in[way].count = (u64)ev_count;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && read_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && read_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
 /* rule.lt:7: out sys_exit_read key task.tid capture ret */
 static __always_inline void read_out(void *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	s64 ev_ret = (s64)*(s64 *)((void *)ctx + 16);
 	struct read_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct read_set *set = read_set_of(&key);
@@ -603,7 +608,7 @@ static __always_inline void read_out(void *ctx, u64 *now)
 				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = key;
 				record->in = set->in[way];
-				record->out.ret = (s64)*(s64 *)((void *)ctx + 16);
+				record->out.ret = (s64)ev_ret;
 				bpf_ringbuf_submit(record, 0);
 			} else {
 				add(&counters->lost, 1);

@@ -203,9 +203,11 @@ static long ttfb_sweep(void *map, u32 *index, struct ttfb_set *set, u64 *at)
 /* rule.lt:4: cancel syscalls:sys_enter_close key (task.tgid, fd) */
 static __always_inline void ttfb_cancel(void *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
 	struct ttfb_key key = {};
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (u64)*(u64 *)((void *)ctx + 16);
+	key.fd = (u64)ev_fd;
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -233,9 +235,11 @@ static __always_inline void ttfb_cancel(void *ctx, u64 *now)
 /* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
 static __always_inline void ttfb_out(void *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
 	struct ttfb_key key = {};
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (u64)*(u64 *)((void *)ctx + 16);
+	key.fd = (u64)ev_fd;
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -304,9 +308,11 @@ static __always_inline void ttfb_out(void *ctx, u64 *now)
 /* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
 static __always_inline void ttfb_out_2(void *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
 	struct ttfb_key key = {};
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (u64)*(u64 *)((void *)ctx + 16);
+	key.fd = (u64)ev_fd;
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -375,11 +381,13 @@ static __always_inline void ttfb_out_2(void *ctx, u64 *now)
 /* rule.lt:2: in syscalls:sys_exit_accept4 key (task.tgid, fd = ret) where ret >= 0 */
 static __always_inline void ttfb_in(void *ctx, u64 *now)
 {
-	if (!((s64)*(s64 *)((void *)ctx + 16) >= 0LL))
+	OPAQUE(ctx);
+	s64 ev_ret = (s64)*(s64 *)((void *)ctx + 16);
+	if (!((s64)ev_ret >= 0LL))
 		return;
 	struct ttfb_key key = {};
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (s64)*(s64 *)((void *)ctx + 16);
+	key.fd = (s64)ev_ret;
 	struct ttfb_set *set = ttfb_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -405,7 +413,7 @@ static __always_inline void ttfb_in(void *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && ttfb_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && ttfb_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -670,7 +678,7 @@ static __always_inline void disk_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && disk_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && disk_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

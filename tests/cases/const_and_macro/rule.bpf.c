@@ -230,7 +230,7 @@ static __always_inline void softirq_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && softirq_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && softirq_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -565,7 +565,7 @@ static __always_inline void wakeup_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

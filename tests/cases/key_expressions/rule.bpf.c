@@ -304,7 +304,7 @@ static __always_inline void slot_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && slot_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && slot_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -564,7 +564,7 @@ static __always_inline void other_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && other_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && other_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

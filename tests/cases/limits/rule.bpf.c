@@ -292,9 +292,13 @@ static long request_sweep(void *map, u32 *index, struct request_set *set, u64 *a
 /* rule.lt:7: out block_rq_complete key (dev, sector) capture error */
 static __always_inline void request_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
+	s32 ev_error = (s32)ctx->error;
 	struct request_key key = {};
-	key.dev = (u32)(u64)ctx->dev;
-	key.sector = (u64)ctx->sector;
+	key.dev = (u32)(u64)ev_dev;
+	key.sector = (u64)ev_sector;
 	struct request_set *set = request_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -323,7 +327,7 @@ static __always_inline void request_out(struct trace_event_raw_block_rq_completi
 	add(&counters->closed, 1);
 	u32 outcome = 0;
 	struct request_out out;
-	out.error = (s64)ctx->error;
+	out.error = (s64)ev_error;
 	if (out.error == 0LL && !strings_equal(set->in[way].rwbs, 2, (u64[]){0x4eULL}, 1)) {
 		u32 request_latency_index = 0;
 		struct request_latency *request_latency_ = bpf_map_lookup_elem(&request_latency, &request_latency_index);
@@ -369,11 +373,15 @@ static __always_inline void request_out(struct trace_event_raw_block_rq_completi
 /* rule.lt:6: in block_rq_issue key (dev, sector) where bytes > page and bytes % 512 == 0 capture (bytes, rwbs) */
 static __always_inline void request_in(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
-	if (!((s64)(u64)ctx->bytes > (s64)READ_ONCE(control.request_page) && remainder((u64)ctx->bytes, 512LL) == 0LL))
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
+	u32 ev_bytes = (u32)ctx->bytes;
+	if (!((s64)(u64)ev_bytes > (s64)READ_ONCE(control.request_page) && remainder((u64)ev_bytes, 512LL) == 0LL))
 		return;
 	struct request_key key = {};
-	key.dev = (u32)(u64)ctx->dev;
-	key.sector = (u64)ctx->sector;
+	key.dev = (u32)(u64)ev_dev;
+	key.sector = (u64)ev_sector;
 	struct request_set *set = request_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -401,13 +409,13 @@ static __always_inline void request_in(struct trace_event_raw_block_rq *ctx, u64
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].bytes = (u64)ctx->bytes;
+	set->in[way].bytes = (u64)ev_bytes;
 	__builtin_memset(set->in[way].rwbs, 0, 16);
 	bpf_probe_read_kernel_str(set->in[way].rwbs, 16, ctx->rwbs);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && request_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && request_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

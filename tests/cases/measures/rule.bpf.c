@@ -550,9 +550,14 @@ static __always_inline void io_out(u64 *ctx, u64 *now)
 /* rule.lt:2: in block_io_start key (dev, sector) capture (bytes, rwbs, nr_sector) */
 static __always_inline void io_in(struct trace_event_raw_block_rq *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
+	u32 ev_bytes = (u32)ctx->bytes;
+	u32 ev_nr_sector = (u32)ctx->nr_sector;
 	struct io_key key = {};
-	key.dev = (u32)(u64)ctx->dev;
-	key.sector = (u64)ctx->sector;
+	key.dev = (u32)(u64)ev_dev;
+	key.sector = (u64)ev_sector;
 	struct io_set *set = io_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -575,14 +580,14 @@ static __always_inline void io_in(struct trace_event_raw_block_rq *ctx, u64 *now
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].bytes = (u64)ctx->bytes;
+	set->in[way].bytes = (u64)ev_bytes;
 	__builtin_memset(set->in[way].rwbs, 0, 16);
 	bpf_probe_read_kernel_str(set->in[way].rwbs, 16, ctx->rwbs);
-	set->in[way].nr_sector = (u64)ctx->nr_sector;
+	set->in[way].nr_sector = (u64)ev_nr_sector;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && io_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && io_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

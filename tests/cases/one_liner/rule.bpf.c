@@ -356,7 +356,7 @@ static __always_inline void rule_1_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && rule_1_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && rule_1_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

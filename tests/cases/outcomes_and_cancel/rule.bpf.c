@@ -43,6 +43,24 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
+struct trace_event_raw_consume_skb {
+	void *skbaddr;
+} CORE;
+
+struct trace_event_raw_kfree_skb {
+	enum { any_reason } reason;
+	void *skbaddr;
+} CORE;
+
+struct trace_event_raw_net_dev_template {
+	u32 __data_loc_name;
+	void *skbaddr;
+} CORE;
+
+struct trace_event_raw_skb_copy_datagram_iovec {
+	void *skbaddr;
+} CORE;
+
 /* ---- rx (rule.lt:1) ---- */
 
 struct rx_key {
@@ -258,10 +276,12 @@ static long rx_sweep(void *map, u32 *index, struct rx_set *set, u64 *at)
 }
 
 /* rule.lt:5: cancel net_dev_queue key skbaddr where latency > 1s */
-static __always_inline void rx_cancel(void *ctx, u64 *now)
+static __always_inline void rx_cancel(struct trace_event_raw_net_dev_template *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
 	struct rx_key key = {};
-	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
+	key.skbaddr = (u64)ev_skbaddr;
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -289,10 +309,12 @@ static __always_inline void rx_cancel(void *ctx, u64 *now)
 }
 
 /* rule.lt:1: in netif_receive_skb key skbaddr capture name */
-static __always_inline void rx_in(void *ctx, u64 *now)
+static __always_inline void rx_in(struct trace_event_raw_net_dev_template *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
 	struct rx_key key = {};
-	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
+	key.skbaddr = (u64)ev_skbaddr;
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -316,19 +338,21 @@ static __always_inline void rx_in(void *ctx, u64 *now)
 	}
 	set->key[way] = key;
 	__builtin_memset(set->in[way].name, 0, 64);
-	bpf_probe_read_kernel_str(set->in[way].name, 64, (void *)ctx + (*(u32 *)((void *)ctx + 20) & 0xffff));
+	bpf_probe_read_kernel_str(set->in[way].name, 64, (void *)ctx + (ctx->__data_loc_name & 0xffff));
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && rx_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && rx_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
 /* rule.lt:3: out consume_skb key skbaddr as consumed */
-static __always_inline void rx_out(void *ctx, u64 *now)
+static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
 	struct rx_key key = {};
-	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
+	key.skbaddr = (u64)ev_skbaddr;
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -415,10 +439,13 @@ static __always_inline void rx_out(void *ctx, u64 *now)
 }
 
 /* rule.lt:4: out kfree_skb key skbaddr capture reason as dropped */
-static __always_inline void rx_out_2(void *ctx, u64 *now)
+static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
+	u32 ev_reason = (u32)ctx->reason;
 	struct rx_key key = {};
-	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
+	key.skbaddr = (u64)ev_skbaddr;
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -489,7 +516,7 @@ static __always_inline void rx_out_2(void *ctx, u64 *now)
 					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 					record->key = key;
 					record->in = set->in[way];
-					record->out.reason = (u64)*(u32 *)((void *)ctx + 36);
+					record->out.reason = (u64)ev_reason;
 					bpf_ringbuf_submit(record, 0);
 				} else {
 					add(&counters->lost, 1);
@@ -505,10 +532,12 @@ static __always_inline void rx_out_2(void *ctx, u64 *now)
 }
 
 /* rule.lt:2: out skb_copy_datagram_iovec key skbaddr as delivered */
-static __always_inline void rx_out_3(void *ctx, u64 *now)
+static __always_inline void rx_out_3(struct trace_event_raw_skb_copy_datagram_iovec *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
 	struct rx_key key = {};
-	key.skbaddr = (u64)*(u64 *)((void *)ctx + 8);
+	key.skbaddr = (u64)ev_skbaddr;
 	struct rx_set *set = rx_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -595,7 +624,7 @@ static __always_inline void rx_out_3(void *ctx, u64 *now)
 }
 
 SEC("tp/net/net_dev_queue")
-int on_net_dev_queue(void *ctx)
+int on_net_dev_queue(struct trace_event_raw_net_dev_template *ctx)
 {
 	u64 now = 0;
 
@@ -606,7 +635,7 @@ int on_net_dev_queue(void *ctx)
 }
 
 SEC("tp/net/netif_receive_skb")
-int on_netif_receive_skb(void *ctx)
+int on_netif_receive_skb(struct trace_event_raw_net_dev_template *ctx)
 {
 	u64 now = 0;
 
@@ -617,7 +646,7 @@ int on_netif_receive_skb(void *ctx)
 }
 
 SEC("tp/skb/consume_skb")
-int on_consume_skb(void *ctx)
+int on_consume_skb(struct trace_event_raw_consume_skb *ctx)
 {
 	u64 now = 0;
 
@@ -628,7 +657,7 @@ int on_consume_skb(void *ctx)
 }
 
 SEC("tp/skb/kfree_skb")
-int on_kfree_skb(void *ctx)
+int on_kfree_skb(struct trace_event_raw_kfree_skb *ctx)
 {
 	u64 now = 0;
 
@@ -639,7 +668,7 @@ int on_kfree_skb(void *ctx)
 }
 
 SEC("tp/skb/skb_copy_datagram_iovec")
-int on_skb_copy_datagram_iovec(void *ctx)
+int on_skb_copy_datagram_iovec(struct trace_event_raw_skb_copy_datagram_iovec *ctx)
 {
 	u64 now = 0;
 

@@ -307,7 +307,7 @@ static __always_inline void exec_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && exec_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && exec_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -643,7 +643,7 @@ static __always_inline void mine_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && mine_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && mine_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -847,7 +847,7 @@ static __always_inline void irq_in(u64 *ctx, u64 *now)
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && irq_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && irq_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 

@@ -43,6 +43,14 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
+struct trace_event_raw_inet_sock_set_state {
+	u16 dport;
+	s32 newstate;
+	s32 oldstate;
+	u16 protocol;
+	void *skaddr;
+} CORE;
+
 struct trace_event_raw_mm_vmscan_direct_reclaim_begin_template {
 	u64 gfp_flags;
 	s32 order;
@@ -222,12 +230,16 @@ static long connect_sweep(void *map, u32 *index, struct connect_set *set, u64 *a
 }
 
 /* rule.lt:2: out inet_sock_set_state key skaddr where newstate one of [TCP_ESTABLISHED, TCP_CLOSE] and oldstate == TCP_SYN_SENT capture newstate */
-static __always_inline void connect_out(void *ctx, u64 *now)
+static __always_inline void connect_out(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now)
 {
-	if (!((*(s32 *)((void *)ctx + 20) == 1LL || *(s32 *)((void *)ctx + 20) == 7LL) && *(s32 *)((void *)ctx + 16) == 2LL))
+	OPAQUE(ctx);
+	u64 ev_skaddr = (u64)ctx->skaddr;
+	s32 ev_newstate = (s32)ctx->newstate;
+	s32 ev_oldstate = (s32)ctx->oldstate;
+	if (!((ev_newstate == 1LL || ev_newstate == 7LL) && ev_oldstate == 2LL))
 		return;
 	struct connect_key key = {};
-	key.skaddr = (u64)*(u64 *)((void *)ctx + 8);
+	key.skaddr = (u64)ev_skaddr;
 	struct connect_set *set = connect_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -281,7 +293,7 @@ static __always_inline void connect_out(void *ctx, u64 *now)
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = key;
 				record->in = set->in[way];
-				record->out.newstate = (s64)*(s32 *)((void *)ctx + 20);
+				record->out.newstate = (s64)ev_newstate;
 				bpf_ringbuf_submit(record, 0);
 			} else {
 				add(&counters->lost, 1);
@@ -296,12 +308,18 @@ static __always_inline void connect_out(void *ctx, u64 *now)
 }
 
 /* rule.lt:1: in inet_sock_set_state key skaddr where newstate == TCP_SYN_SENT and protocol == IPPROTO_TCP capture (dport, oldstate) */
-static __always_inline void connect_in(void *ctx, u64 *now)
+static __always_inline void connect_in(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now)
 {
-	if (!(*(s32 *)((void *)ctx + 20) == 2LL && *(u16 *)((void *)ctx + 30) == 6LL))
+	OPAQUE(ctx);
+	u64 ev_skaddr = (u64)ctx->skaddr;
+	s32 ev_newstate = (s32)ctx->newstate;
+	u16 ev_protocol = (u16)ctx->protocol;
+	u16 ev_dport = (u16)ctx->dport;
+	s32 ev_oldstate = (s32)ctx->oldstate;
+	if (!(ev_newstate == 2LL && ev_protocol == 6LL))
 		return;
 	struct connect_key key = {};
-	key.skaddr = (u64)*(u64 *)((void *)ctx + 8);
+	key.skaddr = (u64)ev_skaddr;
 	struct connect_set *set = connect_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -324,12 +342,12 @@ static __always_inline void connect_in(void *ctx, u64 *now)
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].dport = (u64)*(u16 *)((void *)ctx + 26);
-	set->in[way].oldstate = (s64)*(s32 *)((void *)ctx + 16);
+	set->in[way].dport = (u64)ev_dport;
+	set->in[way].oldstate = (s64)ev_oldstate;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && connect_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && connect_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -546,7 +564,10 @@ static long nanosleep_sweep(void *map, u32 *index, struct nanosleep_set *set, u6
 /* rule.lt:5: in raw_syscalls:sys_enter key task.tid where id one of [syscall("nanosleep"), syscall("clock_nanosleep")] capture (id, flags = args[1]) */
 static __always_inline void nanosleep_in(void *ctx, u64 *now)
 {
-	if (!(*(s64 *)((void *)ctx + 8) == 35LL || *(s64 *)((void *)ctx + 8) == 230LL))
+	OPAQUE(ctx);
+	s64 ev_id = (s64)*(s64 *)((void *)ctx + 8);
+	u64 ev_args_1 = (u64)*(u64 *)((void *)ctx + 24);
+	if (!(ev_id == 35LL || ev_id == 230LL))
 		return;
 	struct nanosleep_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -572,18 +593,20 @@ static __always_inline void nanosleep_in(void *ctx, u64 *now)
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].id = (s64)*(s64 *)((void *)ctx + 8);
-	set->in[way].flags = (u64)*(u64 *)((void *)ctx + 24);
+	set->in[way].id = (s64)ev_id;
+	set->in[way].flags = (u64)ev_args_1;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && nanosleep_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && nanosleep_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
 /* rule.lt:7: out raw_syscalls:sys_exit key task.tid where in.id == id */
 static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	s64 ev_id = (s64)ctx->id;
 	struct nanosleep_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct nanosleep_set *set = nanosleep_set_of(&key);
@@ -599,7 +622,7 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!(set->in[way].id == (s64)ctx->id))
+	if (!(set->in[way].id == (s64)ev_id))
 		return;
 	if (!nanosleep_claim(set, way, &state)) {
 		add(&counters->unmatched, 1);
@@ -827,7 +850,10 @@ static long reclaim_sweep(void *map, u32 *index, struct reclaim_set *set, u64 *a
 /* rule.lt:9: in mm_vmscan_direct_reclaim_begin key task.tid where gfp_flags has 0x400 and order > 0 */
 static __always_inline void reclaim_in(struct trace_event_raw_mm_vmscan_direct_reclaim_begin_template *ctx, u64 *now)
 {
-	if (!((ctx->gfp_flags & 1024LL) == 1024LL && (s64)ctx->order > 0LL))
+	OPAQUE(ctx);
+	u64 ev_gfp_flags = (u64)ctx->gfp_flags;
+	s32 ev_order = (s32)ctx->order;
+	if (!((ev_gfp_flags & 1024LL) == 1024LL && (s64)ev_order > 0LL))
 		return;
 	struct reclaim_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
@@ -856,7 +882,7 @@ static __always_inline void reclaim_in(struct trace_event_raw_mm_vmscan_direct_r
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && reclaim_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && reclaim_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -953,7 +979,7 @@ int on_sys_exit(struct trace_event_raw_sys_exit *ctx)
 }
 
 SEC("tp/sock/inet_sock_set_state")
-int on_inet_sock_set_state(void *ctx)
+int on_inet_sock_set_state(struct trace_event_raw_inet_sock_set_state *ctx)
 {
 	u64 now = 0;
 

@@ -278,6 +278,8 @@ static long hang_sweep(void *map, u32 *index, struct hang_set *set, u64 *at)
 /* rule.lt:1: in sys_enter_fsync key task.tid capture fd */
 static __always_inline void hang_in(void *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
 	struct hang_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct hang_set *set = hang_set_of(&key);
@@ -302,17 +304,19 @@ static __always_inline void hang_in(void *ctx, u64 *now)
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].fd = (u64)*(u64 *)((void *)ctx + 16);
+	set->in[way].fd = (u64)ev_fd;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && hang_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && hang_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
 /* rule.lt:1: out sys_exit_fsync key task.tid capture ret */
 static __always_inline void hang_out(void *ctx, u64 *now)
 {
+	OPAQUE(ctx);
+	s64 ev_ret = (s64)*(s64 *)((void *)ctx + 16);
 	struct hang_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct hang_set *set = hang_set_of(&key);

@@ -43,12 +43,6 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-struct trace_event_raw_sched_wakeup_template {
-	s32 pid;
-	s32 prio;
-	s32 target_cpu;
-} CORE;
-
 /* ---- wait (rule.lt:2) ---- */
 
 struct wait_key {
@@ -319,10 +313,11 @@ static __always_inline void wait_out(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:2: in sched_wakeup key pid capture (prio, target_cpu) */
-static __always_inline void wait_in(struct trace_event_raw_sched_wakeup_template *ctx, u64 *now)
+static __always_inline void wait_in(u64 *ctx, u64 *now)
 {
+	struct task_struct *p = (void *)ctx[0];
 	struct wait_key key = {};
-	key.pid = (u32)(s64)ctx->pid;
+	key.pid = (u32)(s64)p->pid;
 	struct wait_set *set = wait_set_of(&key);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
@@ -345,12 +340,12 @@ static __always_inline void wait_in(struct trace_event_raw_sched_wakeup_template
 		way = forget(way, mine);
 	}
 	set->key[way] = key;
-	set->in[way].prio = (s64)ctx->prio;
-	set->in[way].target_cpu = (s64)ctx->target_cpu;
+	set->in[way].prio = (s64)p->prio;
+	set->in[way].target_cpu = (s64)p->thread_info.cpu;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
 	for (u32 other = 0; other < 8; other++)
-		if (READ_ONCE(set->state[other]) > BUSY && wait_yield(set, &key, way, other, mine))
+		if (other != way && READ_ONCE(set->state[other]) > BUSY && wait_yield(set, &key, way, other, mine))
 			add(&counters->replaced, 1);
 }
 
@@ -376,8 +371,8 @@ int on_sched_switch(u64 *ctx)
 	return 0;
 }
 
-SEC("tp/sched/sched_wakeup")
-int on_sched_wakeup(struct trace_event_raw_sched_wakeup_template *ctx)
+SEC("tp_btf/sched_wakeup")
+int on_sched_wakeup(u64 *ctx)
 {
 	u64 now = 0;
 
