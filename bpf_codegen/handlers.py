@@ -21,7 +21,8 @@ def handler_function(rule: Rule, handler: Handler, program: Program) -> str:
     if handler.early:
         condition = writer.condition(handler.early)
         early = [f"if (!({condition}))", "\treturn;"]
-    lines = [*_arguments(handler, program), *writer.buffers(), *early, *body]
+    text = [*writer.buffers(), *early, *body]
+    lines = [*_arguments(handler, program, text), *text]
     context = "u64 *ctx" if program.access is Access.RAW else f"struct {program.record} *ctx"
     if program.access is Access.OFFSET:
         context = "void *ctx"
@@ -31,16 +32,17 @@ def handler_function(rule: Rule, handler: Handler, program: Program) -> str:
     )
 
 
-def _arguments(handler: Handler, program: Program) -> list[str]:
+def _arguments(handler: Handler, program: Program, body: list[str]) -> list[str]:
     """Return the declarations of what a handler reads: raw arguments, or the integers of a classic record."""
     exprs = (*handler.key, handler.early, handler.late, handler.took, *handler.saves)
     if program.access is not Access.RAW:
         fields = {e.name: e for expr in exprs for e in walk(expr) if isinstance(e, FieldValue)}
         if not fields:
             return []
+        used = " ".join(body)
         # The verifier takes the context with a constant offset only, and each field is read once: the compiler would
         # else keep the sum of both in a register for the next reading.
-        reads = [f for f in fields.values() if not f.string]
+        reads = [f for f in fields.values() if not f.string and re.search(rf"\b{local_name(f)}\b", used)]
         return ["OPAQUE(ctx);", *(_read(f, program) for f in reads)]
     texts = " ".join(e.raw for expr in exprs for e in walk(expr) if isinstance(e, FieldValue))
     used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"->\s*\w+", "", texts)))

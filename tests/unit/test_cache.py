@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,34 @@ def test_no_place_for_a_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache.cache_directory() is None
     cache.write("x", b"one")
     assert cache.read("x") is None
+
+
+def test_a_relative_place_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert cache.cache_directory() == tmp_path / ".cache" / "ltrules"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_another_user_owns_is_not_used(home: Path) -> None:
+    cache.write("x", b"one")
+    os.chown(home / "ltrules" / "x", 65534, -1)
+    assert cache.read("x") is None
+    os.chown(home / "ltrules", 65534, -1)
+    assert cache.cache_directory() is None
+
+
+def test_a_pipe_in_the_place_of_an_entry_holds_nobody(home: Path) -> None:
+    cache.write("x", b"one")
+    os.mkfifo(home / "ltrules" / "pipe", 0o600)
+    (home / "ltrules" / "directory").mkdir()
+    assert cache.read("pipe") is None
+    assert cache.read("directory") is None
+
+
+def test_what_cannot_be_kept_leaves_nothing(home: Path) -> None:
+    cache.write("x", b"one")
+    (home / "ltrules" / "y").mkdir()
+    cache.write("y", b"two")
+    assert sorted(p.name for p in (home / "ltrules").iterdir()) == ["x", "y"]

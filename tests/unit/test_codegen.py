@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bpf_codegen import INCLUDE
-from bpf_codegen.expressions import Writer, words
+from bpf_codegen.expressions import Writer, record_path, words
 from bpf_codegen.plan import Access, Context, Expr, FieldValue, Latency, Number, Operation, Program, Stored, Text
 from ltrules.engines.compiler import FLAGS, find_clang
 from support import c_of
@@ -31,25 +31,25 @@ def operation(operator: str, *operands: Expr, unsigned: bool = False) -> Operati
         (Number(-1), "-1LL"),
         (Number(-(1 << 63)), "(-9223372036854775807LL - 1)"),
         (Number(1 << 63), "9223372036854775808ULL"),
-        (SMALL, "(s64)ctx->small"),
-        (operation("==", SMALL, Number(1)), "ctx->small == 1LL"),
-        (operation("+", SMALL, operation("*", SMALL, SMALL)), "(s64)ctx->small + (s64)ctx->small * (s64)ctx->small"),
-        (operation("*", operation("+", SMALL, Number(1)), Number(2)), "(ctx->small + 1LL) * 2LL"),
+        (SMALL, "(s64)ev_small"),
+        (operation("==", SMALL, Number(1)), "ev_small == 1LL"),
+        (operation("+", SMALL, operation("*", SMALL, SMALL)), "(s64)ev_small + (s64)ev_small * (s64)ev_small"),
+        (operation("*", operation("+", SMALL, Number(1)), Number(2)), "(ev_small + 1LL) * 2LL"),
         (operation("-", Number(1), operation("-", Number(2), Number(3))), "1LL - (2LL - 3LL)"),
-        (operation("<", LARGE, Number(1), unsigned=True), "(u64)ctx->large < (u64)1LL"),
+        (operation("<", LARGE, Number(1), unsigned=True), "(u64)ev_large < (u64)1LL"),
         (operation("<", operation("-", Number(100), Context("tgid")), Number(5)),
          "(s64)(100LL - (bpf_get_current_pid_tgid() >> 32)) < 5LL"),
-        (operation("/", LARGE, Number(8), unsigned=True), "divide_unsigned((u64)ctx->large, 8LL)"),
-        (operation("%", SMALL, Number(8)), "remainder((s64)ctx->small, 8LL)"),
-        (operation(">>", SMALL, Number(65)), "(s64)(s64)ctx->small >> 1"),
-        (operation("<<", Number(1), SMALL), "(u64)1LL << ((s64)ctx->small & 63)"),
-        (operation("-", SMALL), "-(u64)(s64)ctx->small"),
+        (operation("/", LARGE, Number(8), unsigned=True), "divide_unsigned((u64)ev_large, 8LL)"),
+        (operation("%", SMALL, Number(8)), "remainder((s64)ev_small, 8LL)"),
+        (operation(">>", SMALL, Number(65)), "(s64)(s64)ev_small >> 1"),
+        (operation("<<", Number(1), SMALL), "(u64)1LL << ((s64)ev_small & 63)"),
+        (operation("-", SMALL), "-(u64)(s64)ev_small"),
         (operation("~", Context("tid")), "~(u64)(u64)(u32)bpf_get_current_pid_tgid()"),
         (operation("-", Context("tid"), Context("uid")),
          "(u64)(u32)bpf_get_current_pid_tgid() - (u64)(u32)bpf_get_current_uid_gid()"),
         (operation("not", operation("and", Number(1), Number(0))), "!(1LL && 0LL)"),
         (operation("if", operation(">", Latency(), Number(5)), SMALL, Number(2)),
-         "((s64)latency > 5LL ? (s64)ctx->small : 2LL)"),
+         "((s64)latency > 5LL ? (s64)ev_small : 2LL)"),
         (operation("or", operation("and", Number(1), Number(2)), Number(3)), "1LL && 2LL || 3LL"),
         (Stored("key", "pid", 4, True), "(s64)(s32)key.pid"),
         (Stored("in", "prio"), "set->in[way].prio"),
@@ -61,7 +61,9 @@ def test_integers(expr: Expr, text: str) -> None:
 
 
 def test_fields_by_the_way_their_program_reads_them() -> None:
-    assert Writer(OFFSET).integer(SMALL) == "(s64)*(s32 *)((void *)ctx + 8)"
+    assert Writer(OFFSET).integer(SMALL) == Writer(RECORD).integer(SMALL) == "(s64)ev_small"
+    assert record_path(OFFSET, SMALL) == "*(s32 *)((void *)ctx + 8)"
+    assert record_path(RECORD, SMALL) == "ctx->small"
     assert Writer(RAW).integer(SMALL) == "(s64)p->small"
     assert Writer(RAW).integer(LARGE) == "(u64)(x >> 9)"
 

@@ -133,6 +133,7 @@ def program(texts: list[str], rows: list[dict[str, int]]) -> tuple[str, list[mod
     lines = [f"\tresult[{i}] = {writer.integer(e)};\n" for i, e in enumerate(handler.saves) if e is not None]
     assert len(lines) == len(texts)
     members = "".join(f"\t{name} {name};\n" for name in WIDTHS)
+    reads = "".join(f"\t{name} ev_{name} = ctx->{name};\n" for name in WIDTHS)
     data = ",\n".join(
         "\t{ " + ", ".join(f".{n} = ({n}){v & MASK:#x}ULL" for n, v in row.items()) + " }" for row in rows
     )
@@ -153,7 +154,7 @@ static const struct numbers rows[] = {{
 }};
 static void compute(const struct numbers *ctx, u64 *now, u64 *result)
 {{
-{"".join(lines)}}}
+{reads}{"".join(lines)}}}
 int main(void)
 {{
 	u64 now = {CONTEXT["mono"]}ULL, result[{len(texts)}];

@@ -40,9 +40,10 @@ def test_roles_of_a_rule_run_in_their_order_at_one_event() -> None:
 def test_hot_tracepoints_are_read_raw_where_all_their_fields_can_be_had() -> None:
     assert program(plan_of(WAKE), "sched_switch").access is plan.Access.RAW
     assert program(plan_of(WAKE), "sched_switch").section == "tp_btf/sched_switch"
-    mixed = plan_of(WAKE.replace("key pid", "key pid where target_cpu > 0"))
-    assert program(mixed, "sched_wakeup").access is plan.Access.RECORD
-    assert program(mixed, "sched_wakeup").section == "tp/sched/sched_wakeup"
+    mixed = plan_of("in block_rq_issue key sector capture rwbs, out block_rq_complete key sector, thresh 1ms")
+    assert program(mixed, "block_rq_issue").access is plan.Access.RECORD
+    assert program(mixed, "block_rq_issue").section == "tp/block/block_rq_issue"
+    assert program(mixed, "block_rq_complete").access is plan.Access.RAW
 
 
 def test_without_btf_of_structures_records_are_read() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ltrules.errors import InputError
-from ltrules.source import LARGEST_FILE, Source, Span, read_source
+from ltrules.source import LARGEST_FILE, Source, Span, decode_source, read_source
 
 
 def test_positions_count_from_one_in_code_points() -> None:
@@ -53,3 +53,21 @@ def test_the_largest_file_is_read_and_one_byte_more_is_not(tmp_path: Path) -> No
 def test_a_file_without_end_is_refused() -> None:
     with pytest.raises(InputError, match="1 MiB"):
         read_source(Path(os.devnull).with_name("zero"))
+
+
+def test_bytes_from_elsewhere_are_judged_alike() -> None:
+    assert decode_source("<stdin>", b"\xef\xbb\xbfin a") == Source("<stdin>", "in a")
+    with pytest.raises(InputError, match="^<stdin> is not UTF-8 text: byte 0, on line 1"):
+        decode_source("<stdin>", b"\xff")
+    with pytest.raises(InputError, match="^<stdin> is larger than"):
+        decode_source("<stdin>", b" " * (LARGEST_FILE + 1))
+
+
+@pytest.mark.parametrize("text", ["", "x", "\n", "a\r\nb\r\n", "é\n\n日本"])
+def test_every_offset_has_a_line_and_a_column(text: str) -> None:
+    source = Source("t", text)
+    for offset in range(len(text) + 1):
+        line, column = source.position(offset)
+        assert line == text.count("\n", 0, offset) + 1
+        assert 1 <= column <= len(source.line(line)) + 1
+        assert source.line(line) == text.split("\n")[line - 1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltrules.units import format_duration, format_size, parse_duration, parse_size
+from ltrules.units import DURATIONS, SIZES, format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,33 @@ def test_sizes_are_printed_short(size: int, text: str) -> None:
 @given(st.integers(0, 2**62))
 def test_a_printed_duration_reads_back_within_its_digits(ns: int) -> None:
     assert abs(parse_duration(format_duration(ns)) - ns) <= ns / 100
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_whole_numbers_of_the_smallest_unit_are_exact(value: int) -> None:
+    assert parse_duration(f"{value}ns") == value
+    assert parse_size(f"{value:_}B") == value
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["us", "ms", "s", "m", "h"]))
+def test_thousandths_of_a_unit_are_exact(thousandths: int, unit: str) -> None:
+    text = f"{thousandths // 1000}.{thousandths % 1000:03}{unit}"
+    assert parse_duration(text) == thousandths * DURATIONS[unit] // 1000
+
+
+@given(st.integers(-(2**63), 2**63))
+def test_anything_is_printed_in_few_letters(value: int) -> None:
+    for text, units in ((format_duration(value), DURATIONS), (format_size(value), SIZES)):
+        unit = text.lstrip("-0123456789.")
+        assert unit in units
+        assert text.startswith("-") is (value < 0)
+        digits = text.removesuffix(unit).lstrip("-").replace(".", "")
+        assert len(digits) <= 4 or unit in ("h", "GiB")
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(999_994, "1ms"), (9_994, "9.99us"), (9_995, "10us"), (99_949, "99.9us"), (10**18, "277778h"), (-999_999, "-1ms")],
+)
+def test_rounding_at_the_edges(ns: int, text: str) -> None:
+    assert format_duration(ns) == text

@@ -253,7 +253,6 @@ static __always_inline void runtime_at(struct trace_event_raw_sched_stat_runtime
 {
 	OPAQUE(ctx);
 	u64 ev_runtime = (u64)ctx->runtime;
-	s32 ev_pid = (s32)ctx->pid;
 	struct counters *counters = counters_of(1);
 	if (!counters)
 		return;

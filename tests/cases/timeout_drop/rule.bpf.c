@@ -316,7 +316,6 @@ static __always_inline void hang_in(void *ctx, u64 *now)
 static __always_inline void hang_out(void *ctx, u64 *now)
 {
 	OPAQUE(ctx);
-	s64 ev_ret = (s64)*(s64 *)((void *)ctx + 16);
 	struct hang_key key = {};
 	key.tid = (u32)bpf_get_current_pid_tgid();
 	struct hang_set *set = hang_set_of(&key);
