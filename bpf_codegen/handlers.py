@@ -39,10 +39,10 @@ def _arguments(handler: Handler, program: Program, body: list[str]) -> list[str]
         fields = {e.name: e for expr in exprs for e in walk(expr) if isinstance(e, FieldValue)}
         if not fields:
             return []
-        used = " ".join(body)
+        written = " ".join(body)
         # The verifier takes the context with a constant offset only, and each field is read once: the compiler would
         # else keep the sum of both in a register for the next reading.
-        reads = [f for f in fields.values() if not f.string and re.search(rf"\b{local_name(f)}\b", used)]
+        reads = [f for f in fields.values() if not f.string and re.search(rf"\b{local_name(f)}\b", written)]
         return ["OPAQUE(ctx);", *(_read(f, program) for f in reads)]
     texts = " ".join(e.raw for expr in exprs for e in walk(expr) if isinstance(e, FieldValue))
     used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"->\s*\w+", "", texts)))

@@ -57,9 +57,9 @@ def test_a_file_without_end_is_refused() -> None:
 
 def test_bytes_from_elsewhere_are_judged_alike() -> None:
     assert decode_source("<stdin>", b"\xef\xbb\xbfin a") == Source("<stdin>", "in a")
-    with pytest.raises(InputError, match="^<stdin> is not UTF-8 text: byte 0, on line 1"):
+    with pytest.raises(InputError, match=r"^<stdin> is not UTF-8 text: byte 0, on line 1"):
         decode_source("<stdin>", b"\xff")
-    with pytest.raises(InputError, match="^<stdin> is larger than"):
+    with pytest.raises(InputError, match=r"^<stdin> is larger than"):
         decode_source("<stdin>", b" " * (LARGEST_FILE + 1))
 
 
