@@ -7,7 +7,7 @@ import re
 from bpf_codegen import measures
 from bpf_codegen.expressions import NO_EVENT, Writer, local_name, record_path, walk
 from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Outcome, Program, Role, Rule, Stored
-from bpf_codegen.reports import report
+from bpf_codegen.reports import report, too_old
 from bpf_codegen.text import comment, indent
 
 
@@ -96,7 +96,7 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
     keep = []
     if rule.keep_first:
         # One that is too old to be kept gives way to the new one, as it would have done to a sweep.
-        old = _too_old(rule)
+        old = too_old(rule)
         keep = [
             "u64 age = at > state >> 1 ? at - (state >> 1) : 0;",
             f"if (state && !({old})) {{",
@@ -130,14 +130,6 @@ def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> lis
         f"\tif (other != way && READ_ONCE(set->state[other]) > BUSY && {name}_yield(set, &key, way, other, mine))",
         "\t\tadd(&counters->replaced, 1);",
     ]
-
-
-def _too_old(rule: Rule) -> str:
-    writer = Writer(NO_EVENT)
-    terms = [f"(s64)age > {writer.signed(rule.expire)}"] if rule.expire else []
-    if rule.timeout and rule.drop:
-        terms.append(f"(s64)age > {writer.signed(rule.timeout)}")
-    return " || ".join(terms) or "false"
 
 
 def _overdue(rule: Rule, age: str) -> str:

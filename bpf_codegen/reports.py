@@ -24,13 +24,13 @@ def rule_functions(rule: Rule, index: int) -> str:
     return text
 
 
-def admit(rule: Rule, groups_known: bool = False) -> tuple[list[str], str]:
+def admit(rule: Rule) -> tuple[list[str], str]:
     """Return the statements before, and the condition of, letting an alert through."""
     if not rule.rate:
         return [], "true"
     writer = Writer(NO_EVENT)
     group = rule.rate.group
-    lines = [] if groups_known or not group.values else measures.find_groups(rule, (group,), NO_EVENT)
+    lines = [] if not group.values else measures.find_groups(rule, (group,), NO_EVENT)
     name = measures.map_name(rule, "rate")
     lines += [
         f"u32 rate_index = {measures.group_number(group)};",
@@ -40,17 +40,35 @@ def admit(rule: Rule, groups_known: bool = False) -> tuple[list[str], str]:
     return lines, f"!rate || rate_admits(rate, at, {count}, {period})"
 
 
+def too_old(rule: Rule) -> str:
+    """Return the condition under which a measurement of some `age` is dropped instead of closed."""
+    writer = Writer(NO_EVENT)
+    terms = [f"(s64)age > {writer.signed(rule.expire)}"] if rule.expire else []
+    if rule.timeout and rule.drop:
+        terms.append(f"(s64)age > {writer.signed(rule.timeout)}")
+    return " || ".join(terms) or "false"
+
+
+def _take_suppressed(rule: Rule) -> str:
+    """Return the expression that takes over how many reports were held back since the last one."""
+    return "rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0" if rule.rate else "0"
+
+
+def _clear_out(rule: Rule) -> list[str]:
+    """Return the statement that empties what a timeout, which has no closing event, cannot know."""
+    return ["__builtin_memset(&record->out, 0, sizeof(record->out));"] if rule.closing else []
+
+
 def report(rule: Rule, index: int, kind: str, latency: str, limit: str, flags: str, out: list[str]) -> list[str]:
     """Return the statements that report a measurement in our hands, within `rate`."""
     before, admitted = admit(rule)
     counter = "alerts" if kind == "KIND_ALERT" else "timeouts"
-    take = "rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0" if rule.rate else "0"
     give_back = ["\tif (rate && suppressed)", "\t\tadd(&rate->suppressed, suppressed);"] if rule.rate else []
     return [
         *before,
         f"if ({admitted}) {{",
         f"\tstruct {rule.name}_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);",
-        f"\tu64 suppressed = {take};",
+        f"\tu64 suppressed = {_take_suppressed(rule)};",
         "",
         f"\tadd(&counters->{counter}, 1);",
         "\tif (record) {",
@@ -82,18 +100,11 @@ def _settle(rule: Rule, index: int) -> str:
     name = rule.name
     writer = Writer(NO_EVENT)
     lines = []
-    too_old = []
     if rule.timeout:
         limit = writer.integer(rule.timeout)
         lines = [f"struct {name}_key key = set->key[way];", f"s64 timeout = {limit};", ""]
-        clear = ["__builtin_memset(&record->out, 0, sizeof(record->out));"] if rule.closing else []
-        reported = report(rule, index, "KIND_TIMEOUT", "age", "timeout", "flags", clear)
+        reported = report(rule, index, "KIND_TIMEOUT", "age", "timeout", "flags", _clear_out(rule))
         lines += ["if (!(state & REPORTED) && (s64)age > timeout) {", *("\t" + line for line in reported), "}"]
-        if rule.drop:
-            too_old.append("(s64)age > timeout")
-    if rule.expire:
-        too_old.append(f"(s64)age > {writer.signed(rule.expire)}")
-    verdict = " || ".join(too_old) or "false"
     return f"""/*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
@@ -105,7 +116,7 @@ static __noinline u32 {name}_settle(struct {name}_set *set, u32 way, u64 state, 
 	way = forget(way, at);
 	if (!counters)
 		return 0;
-{indent(lines)}	return {verdict};
+{indent(lines)}	return {too_old(rule)};
 }}
 
 """
@@ -115,14 +126,9 @@ def _sweep(rule: Rule, index: int) -> str:
     """Return the function that looks at every slot: what is overdue is reported, what has expired goes."""
     name = rule.name
     writer = Writer(NO_EVENT)
-    drop = f"(s64)age > {writer.signed(rule.expire)}" if rule.expire else "false"
-    if rule.timeout and rule.drop:
-        drop += f" || (s64)age > {writer.signed(rule.timeout)}"
     mark = []
     if rule.timeout and not rule.drop:
         before, admitted = admit(rule)
-        take = "rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0" if rule.rate else "0"
-        clear = ["__builtin_memset(&record->out, 0, sizeof(record->out));"] if rule.closing else []
         mark = [
             "",
             f"s64 timeout = {writer.integer(rule.timeout)};",
@@ -135,7 +141,7 @@ def _sweep(rule: Rule, index: int) -> str:
             f"struct {name}_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);",
             "if (record) {",
             *("\t" + line for line in fill(rule, index, "KIND_TIMEOUT", "age", "timeout", "0", "0")),
-            *("\t" + line for line in clear),
+            *("\t" + line for line in _clear_out(rule)),
             "}",
             "if (swap_if(&set->state[way], state, state | REPORTED) != state) {",
             "\tif (record)",
@@ -154,7 +160,7 @@ def _sweep(rule: Rule, index: int) -> str:
             "\tadd(&counters->lost, 1);",
             "\treturn;",
             "}",
-            f"record->head.suppressed = {take};",
+            f"record->head.suppressed = {_take_suppressed(rule)};",
             "bpf_ringbuf_submit(record, 0);",
         ]
     return f"""static __noinline void {name}_sweep_slot(struct {name}_set *set, u32 way, u64 at)
@@ -167,7 +173,7 @@ def _sweep(rule: Rule, index: int) -> str:
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
 	if (state <= BUSY)
 		return;
-	if ({drop}) {{
+	if ({too_old(rule)}) {{
 		if ({name}_claim(set, way, &state)) {{
 			{name}_settle(set, way, state, at, 0);
 			add(&counters->expired, 1);

@@ -94,7 +94,6 @@ class LibbpfSession:
             decode.RecordDecoder(rule, p, self.params) for rule, p in zip(rules.rules, planned.rules, strict=True)
         ]
         self._delivered = [0] * len(rules.rules)
-        self._undecodable = 0
         self._offset_ns = decode.wall_offset()
         self._stopped = False
         if any(p.access is not plan.Access.RAW for p in planned.programs):
@@ -152,7 +151,7 @@ class LibbpfSession:
         for record in records:
             (index,) = struct.unpack_from("=I", record)
             if index >= len(self._decoders) or len(record) < self._decoders[index].size:
-                self._undecodable += 1
+                # Never handed out, so that the summary says "made but not delivered".
                 continue
             self._delivered[index] += 1
             alerts.append(self._decoders[index].decode(record, self._offset_ns))

@@ -244,7 +244,7 @@ static __noinline u32 hang_settle(struct hang_set *set, u32 way, u64 state, u64 
 			add(&counters->suppressed, 1);
 		}
 	}
-	return (s64)age > timeout || (s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL));
+	return (s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL)) || (s64)age > 250000000LL;
 }
 
 static __noinline void hang_sweep_slot(struct hang_set *set, u32 way, u64 at)
