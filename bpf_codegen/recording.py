@@ -71,14 +71,13 @@ def function(program: Program, number: int) -> str:
     name = f"struct {program.name}_event"
     lines = [
         *arguments(values, program, fill),
-        "u64 at = event_time(now);",
         f"{name} *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);",
         "",
         "if (!event) {",
         f"\tcount_unrecorded({number});",
         "\treturn;",
         "}",
-        f"event->head = (struct event){{ at, {number}, bpf_get_smp_processor_id() }};",
+        f"event->head = (struct event){{ *now, {number}, bpf_get_smp_processor_id() }};",
         *fill,
         "bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);",
     ]

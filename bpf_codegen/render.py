@@ -107,16 +107,17 @@ def _rule(plan: Plan, index: int) -> str:
 
 def _program(program: Program, number: int) -> str:
     calls = [handler.name for handler in program.handlers]
-    text = ""
+    text, now = "", "0"
     if program.recorded is not None:
-        # Last, so that nothing stands between the clock that a handler reads and what it does to its table.
+        # The clock is read before any handler looks at its table: what another CPU does meanwhile has a later time then.
+        # The record is made last, so that it does not stand between the two.
         calls.append(recording.function_name(program))
-        text = recording.function(program, number)
+        text, now = recording.function(program, number), "bpf_ktime_get_ns()"
     body = "".join(f"\t{call}(ctx, &now);\n" for call in calls)
     return f"""{text}SEC("{program.section}")
 int {program.name}({context_type(program)}ctx)
 {{
-	u64 now = 0;
+	u64 now = {now};
 
 	if (!READ_ONCE(control.enabled))
 		return 0;

@@ -11,9 +11,10 @@ import click
 
 from ltrules.cli.ending import command_words, rounds, running, stop_signals
 from ltrules.cli.loading import Duration, get_catalog, load_rules, rule_options
-from ltrules.cli.recording import EVENT_BYTES, READ_SECONDS, Recorder
+from ltrules.cli.recording import Recorder
 from ltrules.engines.libbpf import LibbpfEngine
 from ltrules.errors import EngineUnavailable
+from ltrules.recording import EVENT_BYTES
 from ltrules.traces.output import recording_file
 from ltrules.units import format_duration, format_size, parse_size
 
@@ -87,7 +88,7 @@ def record(
             click.echo(f"ltrules: {', '.join(session.probes)} recorded with {chosen.name} to {name}", err=True)
             click.echo("ltrules: Ctrl-C stops", err=True)
         with running(words) as child:
-            for wait in rounds(stopped, duration, child, READ_SECONDS):
+            for wait in rounds(stopped, duration, child, recorder.period):
                 session.poll(wait)
                 recorder.take()
         session.stop()

@@ -8,18 +8,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import BinaryIO
 
+from bpf_codegen import plan
 from ltrules import __version__
 from ltrules.engines.libbpf import LibbpfSession
 from ltrules.engines.rings import BATCH
 from ltrules.model import RuleSet
-from ltrules.recording import columns, known_texts
-from ltrules.traces.anonymise import Anonymiser
-from ltrules.traces.writer import TraceWriter
+from ltrules.traces.anonymise import Anonymiser, known_texts
+from ltrules.traces.writer import Column, Columns, Sort, TraceWriter
 
-#: The ring buffer of events: 16 MiB hold some 100,000 of them, a busy machine's tenth of a second.
-EVENT_BYTES = 1 << 24
-#: How often it is emptied: nobody is woken for it.
-READ_SECONDS = 0.02
 #: Batches written before somebody else has a turn.
 _MOST_BATCHES = 16
 #: How often the kernel is asked for the events that it kept from our programs.
@@ -27,7 +23,12 @@ _ASK_NS = 1_000_000_000
 
 
 class Recorder:
-    """Writes the events of a session that records, as they come."""
+    """Writes the events of a session that records, as they come.
+
+    `take` is to be called each `period` seconds: no event wakes us.
+    """
+
+    period = 0.02
 
     def __init__(
         self, session: LibbpfSession, rules: RuleSet, out: BinaryIO, name: str, *, anonymous: bool = False
@@ -107,3 +108,20 @@ class Recorder:
 
 def _events(count: int) -> str:
     return f"{count} event{'' if count == 1 else 's'}"
+
+
+def columns(planned: plan.Plan) -> tuple[Columns, ...]:
+    """Return the columns of the records of each program, by its number."""
+    return tuple(_columns(program) for program in planned.programs)
+
+
+def _columns(program: plan.Program) -> Columns:
+    return Columns(f"{program.category}:{program.event}", tuple(map(_column, program.recorded or ())))
+
+
+def _column(value: plan.FieldValue | plan.Context) -> Column:
+    if value.string:
+        sort = Sort.TEXT
+    else:
+        sort = Sort.ADDRESS if isinstance(value, plan.FieldValue) and value.sort == "pointer" else Sort.NUMBER
+    return Column(value.name, sort, isinstance(value, plan.Context))

@@ -7,18 +7,21 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ltrules.cli.ending import command_words, rounds, running, stop_signals
 from ltrules.cli.loading import Duration, get_catalog, load_rules, rule_options, wants_color
-from ltrules.cli.recording import EVENT_BYTES, READ_SECONDS, Recorder
 from ltrules.engines.libbpf import LibbpfEngine, LibbpfSession
 from ltrules.errors import EngineUnavailable, InputError
 from ltrules.model import RuleSet
+from ltrules.recording import EVENT_BYTES
 from ltrules.sinks import FORMATS, Sink, make_sink
-from ltrules.traces.output import recording_file
 from ltrules.units import format_duration
+
+if TYPE_CHECKING:
+    from ltrules.cli.recording import Recorder
 
 _POLL_SECONDS = 0.2
 
@@ -65,11 +68,11 @@ def run(
     with ExitStack() as stack:
         stopped = stack.enter_context(stop_signals())
         session = stack.enter_context(chosen.open(rules, EVENT_BYTES if record else 0))
-        recorder = Recorder(session, rules, stack.enter_context(recording_file(record)), record) if record else None
+        recorder = _recorder(stack, session, rules, record) if record else None
         if not quiet:
             _say_started(rules, session, chosen.name)
         with running(words) as child:
-            seconds = READ_SECONDS if recorder else _POLL_SECONDS
+            seconds = recorder.period if recorder else _POLL_SECONDS
             unseen = _loop(session, sink, recorder, rounds(stopped, duration, child, seconds), count)
         last = session.stop()
         if recorder:
@@ -83,6 +86,13 @@ def run(
         sink.summary(session.stats())
         for sentence in recorder.losses() if recorder else ():
             click.echo(f"ltrules: {record}: {sentence}", err=True)
+
+
+def _recorder(stack: ExitStack, session: LibbpfSession, rules: RuleSet, name: str) -> Recorder:
+    from ltrules.cli.recording import Recorder
+    from ltrules.traces.output import recording_file
+
+    return Recorder(session, rules, stack.enter_context(recording_file(name)), name)
 
 
 def _say_started(rules: RuleSet, session: LibbpfSession, engine: str) -> None:

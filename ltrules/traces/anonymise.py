@@ -6,6 +6,8 @@ import hashlib
 import secrets
 from collections.abc import Set
 
+from ltrules import model
+
 #: Bytes of a hash in the place of a name: "#" and 12 digits fit where the kernel keeps 15 characters.
 _NAME_BYTES = 6
 
@@ -35,3 +37,13 @@ class Anonymiser:
 
     def _hash(self, data: bytes, size: int) -> bytes:
         return hashlib.blake2b(data, digest_size=size, key=self._key).digest()
+
+
+def known_texts(rules: model.RuleSet) -> frozenset[str]:
+    """Return the strings that the rules themselves name, to compare the kernel's with."""
+    handlers = [handler for rule in rules.rules for handler in rule.handlers]
+    exprs: list[model.Expr | None] = [rule.when for rule in rules.rules]
+    exprs += [e for h in handlers for e in (*h.key, h.where, h.took, *(value for _, value in h.saves))]
+    constants = [n.value for expr in exprs for n in model.walk(expr) if isinstance(n, model.Constant)]
+    values = [*constants, *(param.value for param in rules.params)]
+    return frozenset(value for value in values if isinstance(value, str))
