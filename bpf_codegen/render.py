@@ -7,7 +7,7 @@ from bpf_codegen.expressions import walk
 from bpf_codegen.handlers import context_type, handler_exprs, handler_function
 from bpf_codegen.plan import COUNTERS, Access, FieldValue, Handler, Plan, Program
 from bpf_codegen.reports import rule_functions
-from bpf_codegen.text import c_member, comment
+from bpf_codegen.text import c_member, comment, indent
 
 
 def render(plan: Plan) -> str:
@@ -106,22 +106,21 @@ def _rule(plan: Plan, index: int) -> str:
 
 
 def _program(program: Program, number: int) -> str:
-    calls = [handler.name for handler in program.handlers]
-    text, now = "", "0"
+    lines = [f"{handler.name}(ctx, &now);" for handler in program.handlers]
+    text = ""
     if program.recorded is not None:
-        # The clock is read before any handler looks at its table: what another CPU does meanwhile has a later time then.
-        # The record is made last, so that it does not stand between the two.
-        calls.append(recording.function_name(program))
-        text, now = recording.function(program, number), "bpf_ktime_get_ns()"
-    body = "".join(f"\t{call}(ctx, &now);\n" for call in calls)
+        # The clock is read before any handler looks at its table, so that what another CPU does meanwhile is later. The
+        # record is made last, so that it does not stand between the two.
+        lines = ["now = bpf_ktime_get_ns();", *lines, f"{recording.function_name(program)}(ctx, &now);"]
+        text = recording.function(program, number)
     return f"""{text}SEC("{program.section}")
 int {program.name}({context_type(program)}ctx)
 {{
-	u64 now = {now};
+	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-{body}	return 0;
+{indent(lines)}	return 0;
 }}
 
 """
