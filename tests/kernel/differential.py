@@ -13,8 +13,10 @@ from pathlib import Path
 from helpers import catalog
 from ltrules.alert import Alert, Distribution, RuleStats, Stats
 from ltrules.cli.recording import Recorder
-from ltrules.engines.libbpf import LibbpfEngine
+from ltrules.engines.libbpf import LibbpfSession
+from ltrules.lower import lower
 from ltrules.model import RuleSet
+from ltrules.recording import recorded_plan
 from ltrules.semantics import Reference
 from ltrules.traces import needs_of, open_trace
 
@@ -28,7 +30,8 @@ class Run:
 
 
 def run_both(rules: RuleSet, workload: Callable[[], object], recording: Path, event_bytes: int) -> tuple[Run, Run]:
-    with LibbpfEngine(catalog()).open(rules, event_bytes) as session, recording.open("wb") as out, ThreadPoolExecutor(1) as pool:
+    planned = recorded_plan(lower(rules, catalog(), 1 << 26), event_bytes, rules=True)
+    with LibbpfSession(rules, planned) as session, recording.open("wb") as out, ThreadPoolExecutor(1) as pool:
         recorder = Recorder(session, rules, out, str(recording))
         alerts: list[Alert] = []
         work = pool.submit(workload)
