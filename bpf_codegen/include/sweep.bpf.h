@@ -50,22 +50,15 @@ struct {
 	__type(value, struct queue);
 } queues SEC(".maps");
 
-/* What is pending, by rule, when user space has asked for it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RULES);
-	__type(key, u32);
-	__type(value, u64);
-} pending SEC(".maps");
-
-/* Runs of the timers, and what they did. */
+/* What user space may read of the sweep: runs of timers, those that swept, what they looked at and how long that took. */
 struct sweeping {
-	u64 busy;
-	u64 last;	/* when a timer last swept */
 	u64 wakes;
 	u64 sweeps;
 	u64 visits;
 	u64 ns;
+	u64 pending[RULES];	/* as user space has last asked for it */
+	u64 busy;
+	u64 last;	/* when a timer last swept */
 };
 
 struct sweeping sweeping;
@@ -100,24 +93,6 @@ static __noinline bool enqueue(u32 rule, u64 *next, u64 slot, u64 opened)
 	publish(next, 0);
 	WRITE_ONCE(queue->rescan, 1);
 	return false;
-}
-
-static __always_inline void forget_pending(void)
-{
-	for (u32 rule = 0; rule < RULES; rule++) {
-		u64 *count = bpf_map_lookup_elem(&pending, &rule);
-
-		if (count)
-			*count = 0;
-	}
-}
-
-static __always_inline void add_pending(u32 rule, u64 n)
-{
-	u64 *count = bpf_map_lookup_elem(&pending, &rule);
-
-	if (count)
-		*count += n;
 }
 
 /* Where a run of the sweep stands. */
@@ -161,6 +136,7 @@ static __always_inline void visit(struct walk *walk, struct queue *queue)
 			return;
 		}
 		walk->visits--;
+		sweeping.visits++;
 		u64 next = look(walk->rule, (slot - 1) / WAYS, (slot - 1) % WAYS, walk->now);
 
 		queue->rest = next == LAST ? 0 : next;
