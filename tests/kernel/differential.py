@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import time
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import catalog
-from ltrules.alert import Alert, Distribution, RuleStats, Stats
+from ltrules.alert import Alert, Stats
 from ltrules.cli.recording import Recorder
 from ltrules.engines.libbpf import LibbpfSession
 from ltrules.lower import lower
@@ -62,8 +59,15 @@ def replayed(rules: RuleSet, recording: Path) -> Run:
 def identity(alert: Alert) -> Hashable:
     """Return all that both must agree on; when a timeout was noticed is the engine's own affair."""
     common = (
-        alert.rule, alert.kind, alert.severity, alert.id, alert.opened_ns, alert.limit_ns, alert.suppressed,
-        tuple(alert.key.items()), tuple((scope, tuple(v.items())) for scope, v in alert.captured.items()),
+        alert.rule,
+        alert.kind,
+        alert.severity,
+        alert.id,
+        alert.opened_ns,
+        alert.limit_ns,
+        alert.suppressed,
+        tuple(alert.key.items()),
+        tuple((scope, tuple(v.items())) for scope, v in alert.captured.items()),
     )
     if alert.kind == "timeout":
         return common

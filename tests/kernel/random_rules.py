@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from helpers import catalog
-from ltrules.catalog.events import Event, Shape
+from ltrules.catalog.events import Shape
 
 DURATIONS = ("500ns", "2us", "7us", "30us", "150us", "1ms", "20ms")
 NUMBERS = (0, 1, 2, 3, 7, 10, 64, 100, 120, 4096)
@@ -81,9 +81,7 @@ FAMILIES = (
     Family("requests", _block("block_io_start", "block_rq_insert"), _block("block_io_done", "block_rq_complete")),
     Family("interrupts", (_per_cpu("irq:irq_handler_entry", "irq"),), (_per_cpu("irq:irq_handler_exit", "irq"),)),
     Family("softirqs", (_per_cpu("irq:softirq_entry", "vec"),), (_per_cpu("irq:softirq_exit", "vec"),)),
-    Family(
-        "raised", (_per_cpu("irq:softirq_raise", "vec"),), (_per_cpu("irq:softirq_entry", "vec"),), ordered=False
-    ),
+    Family("raised", (_per_cpu("irq:softirq_raise", "vec"),), (_per_cpu("irq:softirq_entry", "vec"),), ordered=False),
     Family(
         "work", (End("workqueue:workqueue_execute_start", "work"),), (End("workqueue:workqueue_execute_end", "work"),)
     ),
@@ -256,13 +254,17 @@ class Captures:
 @st.composite
 def _captures(draw: st.DrawFn, events: Sequence[str], most: int) -> Captures:
     count = draw(st.integers(0, most))
-    texts = {event: [f"n{i} = {draw(numbers((*numbers_of(event), *CONTEXT)))}" for i in range(count)] for event in events}
+    texts = {
+        event: [f"n{i} = {draw(numbers((*numbers_of(event), *CONTEXT)))}" for i in range(count)] for event in events
+    }
     name = draw(st.booleans())
     if name:
         for event, written in texts.items():
             written.append(f"s = {draw(st.sampled_from((*strings_of(event), 'task.comm')))}")
     return Captures(
-        tuple(f"n{i}" for i in range(count)), ("in.s",) * name, {e: ", ".join(dict.fromkeys(t)) for e, t in texts.items()}
+        tuple(f"n{i}" for i in range(count)),
+        ("in.s",) * name,
+        {e: ", ".join(dict.fromkeys(t)) for e, t in texts.items()},
     )
 
 
