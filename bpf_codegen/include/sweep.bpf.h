@@ -50,6 +50,19 @@ struct {
 	__type(value, struct queue);
 } queues SEC(".maps");
 
+enum { BEGIN, QUEUE, SCAN };
+
+/* Where the run of a timer's sweep stands. Kept in a map: the verifier would follow what it knows of a variable round after round. */
+struct walk {
+	u64 now;
+	u64 end;	/* the first span that is not over */
+	u64 rule;
+	u64 stage;
+	u64 visits;	/* left */
+	u64 scans;
+	u64 more;	/* to do, soon */
+};
+
 /* What user space may read of the sweep: runs of timers, those that swept, what they looked at and how long that took. */
 struct sweeping {
 	u64 wakes;
@@ -59,6 +72,7 @@ struct sweeping {
 	u64 pending[RULES];	/* as user space has last asked for it */
 	u64 busy;
 	u64 last;	/* when a timer last swept */
+	struct walk walk;
 };
 
 struct sweeping sweeping;
@@ -94,19 +108,6 @@ static __noinline bool enqueue(u32 rule, u64 *next, u64 slot, u64 opened)
 	WRITE_ONCE(queue->rescan, 1);
 	return false;
 }
-
-/* Where a run of the sweep stands. */
-struct walk {
-	u64 now;
-	u64 end;	/* the first span that is not over */
-	u32 rule;
-	u32 stage;
-	u32 visits;	/* left */
-	u32 scans;
-	u32 more;
-};
-
-enum { BEGIN, QUEUE, SCAN };
 
 static __always_inline void begin(struct walk *walk, struct queue *queue, struct pace *pace)
 {
@@ -188,8 +189,9 @@ static __always_inline bool scan(struct walk *walk, struct queue *queue, struct 
 	return true;
 }
 
-static long step(u32 i, struct walk *walk)
+static long step(u32 i, void *context)
 {
+	struct walk *walk = &sweeping.walk;
 	u32 rule = walk->rule;
 	struct queue *queue = bpf_map_lookup_elem(&queues, &rule);
 
@@ -235,14 +237,14 @@ static int on_timer(void *map, u32 *index, struct sweeper *own)
 		/* Another timer is at work: come back if it does not. */
 		wait = last + 2 * interval + *index * SOON - now;
 	} else if (!swap_if(&sweeping.busy, 0, 1)) {
-		struct walk walk = { .now = now };
-
 		WRITE_ONCE(sweeping.last, now);
-		bpf_loop(RULES * (SPANS * (LANES + 1) + MOST_VISITS + MOST_SCANS + 4), step, &walk, 0);
+		sweeping.walk.now = now;
+		sweeping.walk.rule = sweeping.walk.stage = sweeping.walk.more = 0;
+		bpf_loop(RULES * (SPANS * (LANES + 1) + MOST_VISITS + MOST_SCANS + 4), step, 0, 0);
 		sweeping.sweeps++;
 		sweeping.ns += bpf_ktime_get_ns() - now;
 		publish(&sweeping.busy, 0);
-		if (walk.more && wait > SOON)
+		if (sweeping.walk.more && wait > SOON)
 			wait = SOON;
 	}
 	bpf_timer_start(&own->timer, wait, 0);
