@@ -21,14 +21,25 @@ KIND_ALERT = 0
 KIND_TIMEOUT = 1
 #: struct event: time, number of the program, cpu.
 EVENT_HEAD = "QII"
-#: struct statistic: count, sum, min, max.
-STATISTIC = "=Qqqq"
+#: struct statistic: count, sum, and the ranks of min and max.
+STATISTIC = "=QQQQ"
 #: struct pace: due, timeout, shift, scan_ns, sets.
 PACE = "=QQQQQ"
 
 #: Of `pending` in struct sweeping, after wakes, sweeps, visits and ns; the only variable in ".bss".
 SWEEPING = "=QQQQ"
 PENDING_OFFSET = struct.calcsize(SWEEPING)
+
+
+def ranked(rank: int, unsigned: bool) -> int:
+    """Return the number of a rank: SIGN in the header."""
+    return rank if unsigned else rank - (1 << 63)
+
+
+def wrapped(value: int, unsigned: bool) -> int:
+    """Return the number that 64 bits hold of a sum."""
+    value &= (1 << 64) - 1
+    return value if unsigned or value < 1 << 63 else value - (1 << 64)
 
 
 def member_format(members: Iterable[Member]) -> str:

@@ -142,7 +142,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts of `value`, in log-linear buckets, or from `low` in `buckets` of `step` with one more at either end."""
+    """Counts of `value`, in log-linear buckets, or from `low` in `buckets` of `step` with one more at either end.
+
+    `unsigned` tells how the 64 bits of a value are read, as in `Operation`.
+    """
 
     name: str
     value: Expr
@@ -150,15 +153,17 @@ class Histogram:
     low: int = 0
     step: int = 0  # 0: log-linear
     buckets: int = BUCKETS
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Count, sum, least and greatest of `value` in each group."""
+    """Count, sum, least and greatest of `value` in each group; see `Histogram`."""
 
     name: str
     value: Expr
     group: Group
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

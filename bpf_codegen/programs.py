@@ -27,7 +27,7 @@ class _Group:
 
 def program_function(program: Program, number: int, scopes: Sequence[RuleScope]) -> str:
     """Return the C function of a program, whose number is its place in the plan."""
-    writer = Writer(program)
+    writer = Writer(program, now="&now")
     groups = _groups(program.handlers)
     uses = Counter(g.condition for g in groups if g.condition is not None)
     shared = {condition: f"where_{i}" for i, condition in enumerate((c for c, n in uses.items() if n > 1), 1)}

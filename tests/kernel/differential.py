@@ -49,7 +49,8 @@ def replayed(rules: RuleSet, recording: Path) -> Run:
     with open_trace(recording, catalog(), needs_of(rules)) as trace:
         for event in trace:
             alerts += reference.feed(event)
-        assert not trace.troubles or not list(trace.troubles.sentences()), list(trace.troubles.sentences())
+        troubles = [s for s in trace.troubles.sentences() if not s.startswith("the trace has no ")]
+        assert not troubles, troubles
         alerts += reference.advance(trace.end_ns)
     alerts += reference.finish()
     assert not reference.gaps
