@@ -69,8 +69,8 @@ def histogram_format(histogram: Histogram) -> str:
 
 def control_offsets(plan: Plan) -> dict[str, int]:
     """Return the byte offset of every member of `struct control`."""
-    offsets = {"enabled": 0, "interval": 8, "pace": 16}
-    position = 16 + struct.calcsize(PACE) * len(plan.rules)
+    offsets = {"enabled": 0, "interval": 8, "grace": 16, "ended": 24, "pace": 32}
+    position = 32 + struct.calcsize(PACE) * len(plan.rules)
     for parameter in plan.parameters:
         offsets[parameter.member.name] = position
         position += parameter.member.size

@@ -45,10 +45,9 @@ def program_function(program: Program, number: int, scopes: Sequence[RuleScope])
     text = [*reads(exprs, program, text), *text]
     record = ""
     if program.recorded is not None:
-        # The clock is read before any handler looks at its table, so that what another CPU does meanwhile is later. The
-        # record is made last, so that it does not stand between the two.
+        # The record is made last, so that it does not stand between a handler's reading of the clock and its table.
         record = recording.function(program, number)
-        text = ["now = bpf_ktime_get_ns();", *text, f"{recording.function_name(program)}(ctx, now);"]
+        text = [*text, f"{recording.function_name(program)}(ctx, &now);"]
     return f"""{record}SEC("{program.section}")
 int {program.name}({context_type(program)}ctx)
 {{

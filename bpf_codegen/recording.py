@@ -65,19 +65,20 @@ def function(program: Program, number: int) -> str:
     name = f"struct {program.name}_event"
     lines = [
         *reads(values, program, fill),
+        "u64 at = event_time(now);",
         f"{name} *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);",
         "",
         "if (!event) {",
         f"\tcount_unrecorded({number});",
         "\treturn;",
         "}",
-        f"event->head = (struct event){{ now, {number}, bpf_get_smp_processor_id() }};",
+        f"event->head = (struct event){{ at, {number}, bpf_get_smp_processor_id() }};",
         *fill,
         "bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);",
     ]
     declared = "".join(f"\t{c_member(m)};\n" for m in members)
     return (
         f"{name} {{\n\tstruct event head;\n{declared}}};\n\n"
-        f"static __always_inline void {function_name(program)}({context_type(program)}ctx, u64 now)\n"
+        f"static __always_inline void {function_name(program)}({context_type(program)}ctx, u64 *now)\n"
         f"{{\n{indent(lines)}}}\n\n"
     )

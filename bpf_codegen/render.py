@@ -44,6 +44,8 @@ def _shared(plan: Plan, scopes: Sequence[RuleScope]) -> str:
 struct control {{
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 {members}}};
 

@@ -166,7 +166,7 @@ class LibbpfSession:
         rows = [struct.pack(layout.PACE, *dataclasses.astuple(rule)) for rule in present.rules]
         self._programs.write_control(self._offsets["pace"], b"".join(rows))
         if self.sweeps_itself:
-            self._programs.write_control(self._offsets["interval"], struct.pack("=Q", present.interval))
+            self._programs.write_control(self._offsets["interval"], struct.pack("=QQ", present.interval, present.grace))
 
     def _arm(self) -> None:
         """Start the timers that sweep, each from its own CPU; one is enough if we may not run on the others."""
@@ -228,6 +228,7 @@ class LibbpfSession:
         self._programs.detach()
         self._programs.quiesce()
         self.stopped_ns = time.monotonic_ns()
+        self._programs.write_control(self._offsets["ended"], struct.pack("=Q", self.stopped_ns))
         if self._programs.has_program("sweep"):
             self._programs.run("sweep")
         alerts: list[Alert] = []
