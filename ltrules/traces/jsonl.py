@@ -87,7 +87,8 @@ class JsonLines:
 
     def _stamped(self, lines: list[str]) -> list[_Stamped]:
         """Return the wanted ones of some lines, each with its time."""
-        match, checks, stamped = _START.match, self._checks, []
+        match, checks = _START.match, self._checks
+        stamped: list[_Stamped] = []
         for line in lines:
             found = match(line)
             if found is None:
@@ -103,7 +104,7 @@ class JsonLines:
         """Iterate over the event in a line that starts in another way, if there is one; take note of marks."""
         try:
             content = json.loads(line) if line.strip() else {MARK: VERSION}
-            time, name, lost, end_ns = (content.get(key) for key in ("t", "e", "lost", "end"))
+            time, name, lost, end_ns = map(content.get, ("t", "e", "lost", "end"))
         except (ValueError, AttributeError, RecursionError):
             self._troubles.malformed += 1
             return
