@@ -52,10 +52,3 @@ class Dialect:
 
 FTRACE = Dialect("text of ftrace or trace-cmd", _FTRACE, _FTRACE_LOST, _FTRACE_QUIET, "<idle>", "<...>")
 PERF = Dialect("text of perf script", _PERF, _PERF_LOST, _PERF_QUIET, "swapper", ":-1")
-
-
-def dialect_of(lines: list[str]) -> Dialect | None:
-    """Return the dialect of most of these lines, None if no line is an event in any."""
-    counts = [(sum(dialect.line.match(line) is not None for line in lines), dialect) for dialect in (FTRACE, PERF)]
-    best, dialect = max(counts, key=lambda pair: pair[0])
-    return dialect if best else None
