@@ -200,7 +200,7 @@ def _field(content: dict[str, Any]) -> Field:
 
 
 def _checked_frame(content: Any, origin: str) -> dict[str, Any]:
-    """Check all but the insides of events; return the content, with `paths` and `prints` even where the file has none."""
+    """Check all but the insides of events; return the content, with what older files do not have."""
     if not isinstance(content, dict) or "ltrules_catalog" not in content:
         raise InputError(f"{origin}: this is not a saved catalog")
     if content["ltrules_catalog"] != VERSION:

@@ -1,8 +1,8 @@
 """How the plugins of libtraceevent write events, where that is not as the kernel's print texts do.
 
-`trace-cmd report` uses them unless told not to. These texts follow plugins/plugin_sched_switch.c, which has a letter for
-each bit of how a task was switched out, and none for bit 8, by which the kernel tells that it was preempted: so `R` does
-not tell all of `prev_state`.
+`trace-cmd report` uses them unless told not to. These texts follow plugins/plugin_sched_switch.c, which has a letter
+for each bit of how a task was switched out, and none for bit 8, by which the kernel tells that it was preempted: so `R`
+does not tell all of `prev_state`.
 """
 
 from __future__ import annotations
