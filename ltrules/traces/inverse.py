@@ -6,6 +6,7 @@ depend on it. Each printed argument tells some bits of one field, and what it do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,15 +49,32 @@ def shown(node: Node, mask: int = ALL) -> dict[str, int]:
     return {}
 
 
-def words(node: Node) -> frozenset[str] | None:
-    """Return all that an argument can be printed as, None if that is no short list."""
+def language(node: Node, lazy: bool) -> str | None:
+    """Return a pattern of all that an argument can be printed as, None for free text.
+
+    It takes the shortest text first if it is lazy, else the longest.
+    """
     match node:
         case Text(text=text):
-            return frozenset((text,))
+            return re.escape(text)
         case Call(name="?", arguments=(_, yes, no)):
-            first, second = words(yes), words(no)
-            return None if first is None or second is None else first | second
+            first, second = language(yes, lazy), language(no, lazy)
+            if first is None or second is None:
+                return None
+            return f"(?:{'|'.join(sorted((first, second), key=len, reverse=not lazy))})"
+        case Call(name=function, arguments=(_, *entries)) if function in _SYMBOLS:
+            return _one_of(entries, lazy)
+        case Call(name=function, arguments=(_, Text(text=separator), *entries)) if function in _FLAGS:
+            one, mark = _one_of(entries, lazy), "?" if lazy else ""
+            return f"(?:{one}(?:{re.escape(separator)}{one})*{mark})?{mark}"
     return None
+
+
+def _one_of(entries: list[Node], lazy: bool) -> str:
+    """Return a pattern of the names of a table, and of a number without a name."""
+    names = sorted(set().union(*map(_names, entries)), key=len, reverse=not lazy)
+    number = f"0x[0-9a-f]{{1,16}}{'?' if lazy else ''}"
+    return f"(?:{'|'.join([*map(re.escape, names), number])})"
 
 
 def of_number(node: Node, value: int, known: int = ALL) -> Piece | None:

@@ -13,12 +13,9 @@ from ltrules.catalog.events import Catalog, Event
 from ltrules.traces.dialects import Dialect
 from ltrules.traces.event import TraceEvent
 from ltrules.traces.names import Names
-from ltrules.traces.needs import Need, Needs
+from ltrules.traces.needs import OF_THE_EVENT, Need, Needs
 from ltrules.traces.order import in_order
 from ltrules.traces.troubles import Troubles
-
-#: Those of `model.Context` that an event itself has.
-OF_THE_EVENT = frozenset(("cpu", "mono"))
 
 Line = re.Match[str]
 #: CPU, context and fields.

@@ -41,17 +41,20 @@ class _Argument:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One way in which an event is printed; `wanted` are the types of fields, `bits` what must be known of each."""
+    """One way in which an event is printed; `wanted` are the types of fields, `bits` what must be known of each.
 
-    pattern: re.Pattern[str]
+    The two patterns take the shortest text first, and the longest: where they agree, there is but one way to read it.
+    """
+
+    patterns: tuple[re.Pattern[str], re.Pattern[str]]
     arguments: tuple[_Argument, ...]
     wanted: Mapping[str, Type]
     bits: Mapping[str, int]
 
     def fields(self, payload: str) -> dict[str, Scalar] | None:
-        """Return the wanted fields that a payload tells, None if it is not printed this way."""
-        found = self.pattern.fullmatch(payload)
-        if found is None:
+        """Return the wanted fields that a payload tells, None if it is not printed this way, or not clearly."""
+        found, other = (pattern.fullmatch(payload) for pattern in self.patterns)
+        if found is None or other is None or found.groups() != other.groups():
             return None
         values: dict[str, Scalar] = {}
         parts: dict[str, tuple[int, int]] = {}
@@ -79,19 +82,19 @@ def layout(print_text: str, event: Event, wanted: Mapping[str, Type], bits: Mapp
         return None
     free = sum(part.what == "s" or part.what not in ("", *_NUMBERS) for part in parts)
     longest = _LONG if free <= 1 else _SHORT
-    pattern, arguments = "", []
+    shortest_first, longest_first, arguments = "", "", []
     for part in parts:
-        pattern += re.escape(part.before)
-        if not part.what:
-            continue
-        inside, base = _inside(part.what, part.node, event, longest)
-        is_wanted = bool(inverse.shown(part.node).keys() & wanted.keys())
-        if is_wanted:
+        before = re.escape(part.before)
+        short, long, base = _inside(part, event, longest)
+        group = "(?:"
+        if inverse.shown(part.node).keys() & wanted.keys():
             arguments.append(_Argument(part.node, base))
-        pattern += " *" if part.padded else ""
-        pattern += f"({inside})" if is_wanted else f"(?:{inside})"
-        pattern += " *" if part.padded else ""
-    return Layout(re.compile(pattern, re.DOTALL), tuple(arguments), wanted, bits)
+            group = "("
+        padding = " *" if part.padded else ""
+        shortest_first += f"{before}{padding}{group}{short}){padding}"
+        longest_first += f"{before}{padding}{group}{long}){padding}"
+    patterns = re.compile(shortest_first, re.DOTALL), re.compile(longest_first, re.DOTALL)
+    return Layout(patterns, tuple(arguments), wanted, bits)
 
 
 def conversions(print_text: str) -> Iterator[tuple[Node, int]]:
@@ -136,17 +139,22 @@ def _parts(print_text: str) -> list[_Part]:
     return [*parts, _Part(before + text[at:], "", False, Unknown())]
 
 
-def _inside(what: str, node: Node, event: Event, longest: int) -> tuple[str, int]:
-    """Return the pattern of one conversion, and the base of its number; 0 for a text."""
-    if what in _NUMBERS:
-        return _NUMBERS[what]
-    choice = inverse.words(node)
-    if choice is not None:
-        return "|".join(map(re.escape, sorted(choice, key=len, reverse=True))), 0
-    field = event.fields.get(node.name) if isinstance(node, Ref) else None
+def _inside(part: _Part, event: Event, longest: int) -> tuple[str, str, int]:
+    """Return two patterns of a conversion, the shortest match first and the longest, and its base; 0 for a text."""
+    if not part.what:
+        return "", "", 0
+    if part.what in _NUMBERS:
+        number, base = _NUMBERS[part.what]
+        return f"{number}?" if base else number, number, base
+    short, long = (inverse.language(part.node, lazy) for lazy in (True, False))
+    if short is not None and long is not None and part.what == "s":
+        return short, long, 0
+    field = event.fields.get(part.node.name) if isinstance(part.node, Ref) else None
     if field is not None and field.shape is Shape.STRING:
         longest = min(longest, field.size - 1)
-    return f".{{0,{longest}}}?", 0
+    if part.padded:  # spaces at its ends are not its own
+        return rf"(?:\S(?:.{{0,{longest}}}?\S)??)??", rf"(?:\S(?:.{{0,{longest}}}\S)?)?", 0
+    return f".{{0,{longest}}}?", f".{{0,{longest}}}", 0
 
 
 def _piece(argument: _Argument, text: str) -> inverse.Piece | tuple[str, str] | None:

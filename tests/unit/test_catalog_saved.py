@@ -137,7 +137,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def frame(event: Any, field: Any) -> dict[str, Any]:
     events = {"a:b": event}
-    return {"ltrules_catalog": 1, "kernel": "k", "machine": "m", "layouts": [[field]], "prints": ['""', "\0"], "events": events}
+    return {
+        "ltrules_catalog": 1,
+        "kernel": "k",
+        "machine": "m",
+        "layouts": [[field]],
+        "prints": ['""', "\0"],
+        "events": events,
+    }
 
 
 GOOD_FIELD = {"name": "x", "type": "int", "offset": 8, "size": 4}
