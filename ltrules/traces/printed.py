@@ -85,6 +85,8 @@ def layout(print_text: str, event: Event, wanted: Mapping[str, Type], bits: Mapp
     shortest_first, longest_first, arguments = "", "", []
     for part in parts:
         before = re.escape(part.before)
+        if not part.what:
+            before = f"{re.escape(part.before.rstrip())} *"  # spaces at the end of lines get lost
         short, long, base = _inside(part, event, longest)
         group = "(?:"
         if inverse.shown(part.node).keys() & wanted.keys():
@@ -121,7 +123,7 @@ def _parts(print_text: str) -> list[_Part]:
     quoted = _FORMAT.match(first)
     if quoted is None:
         return []
-    text = "".join(map(cexpr.unquoted, _STRING.findall(quoted[1]))).rstrip()
+    text = "".join(map(cexpr.unquoted, _STRING.findall(quoted[1])))
     nodes = iter([cexpr.parse(each) for each in rest])
     parts, before, at = [], "", 0
     for found in _CONVERSION.finditer(text):

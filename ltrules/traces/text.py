@@ -70,6 +70,6 @@ def _payload(line: Line) -> str:
     """Return what an event printed; of a system call `fd: 0x3, ...` or `0x1`, which ftrace writes in its own way."""
     payload: str | None = line.groupdict().get("payload")
     if payload is not None:
-        return payload.strip()
+        return payload.lstrip().removesuffix("\r")
     told: str = line["told"].strip()
     return told[1:].removesuffix(")") if told.startswith("(") else told.removeprefix("-> ")

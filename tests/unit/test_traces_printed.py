@@ -130,7 +130,7 @@ def printed(print_text: str, event: Event, values: Values) -> str:
     )
     if not first.strip().startswith('"') or first.count('"') != 2:
         raise CannotPrintError
-    return conversion.sub(convert, cexpr.unquoted(first.strip())).strip()
+    return conversion.sub(convert, cexpr.unquoted(first.strip()))
 
 
 def drawn(event: Event, source: random.Random) -> dict[str, int | str]:
@@ -138,7 +138,10 @@ def drawn(event: Event, source: random.Random) -> dict[str, int | str]:
     values: dict[str, int | str] = {}
     for name, kind in whole(event).items():
         if kind.kind is Kind.STRING:
-            values[name] = "".join(source.choice("ab-/:. _0+=>") for _ in range(source.randrange(12))).strip()
+            longest = min(
+                kind.size - 1, event.fields[name].size - 1 if event.fields[name].shape is Shape.STRING else 12
+            )
+            values[name] = "".join(source.choice("ab-/:. _0+=>") for _ in range(source.randrange(longest + 1))).strip()
             continue
         symbols = list(event.fields[name].symbols) if name in event.fields else []
         choices = [0, 1, source.randrange(20), 1 << source.randrange(64), source.getrandbits(64), *symbols[:40]]
