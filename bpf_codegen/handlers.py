@@ -22,8 +22,16 @@ def handler_function(scope: RuleScope, handler: Handler, program: Program) -> st
     arguments = ", ".join([f"{context_type(program)}ctx", "u64 *now", *key_parameters(scope)])
     return (
         f"/* {comment(handler.comment)} */\n"
-        f"static __always_inline void {handler.name}({arguments})\n{{\n{indent(lines)}}}\n\n"
+        f"static {_inline(program)} void {handler.name}({arguments})\n{{\n{indent(lines)}}}\n\n"
     )
+
+
+#: A program with more handlers calls them: a jump reaches over 32767 instructions, and one handler has 300 or so.
+MOST_INLINE = 32
+
+
+def _inline(program: Program) -> str:
+    return "__always_inline" if len(program.handlers) <= MOST_INLINE else "__noinline"
 
 
 def key_parameters(scope: RuleScope) -> list[str]:
@@ -66,9 +74,8 @@ def _open(scope: RuleScope, handler: Handler, program: Program, writer: Writer) 
         ]
     return [
         *_begin(scope),
-        "u64 at = event_time(now), state = 0, mine = at << 1;",
-        f"u32 way = {name}_find(set, key, &state);",
-        "way = forget(way, state);",
+        "u64 at = event_time(now), mine = at << 1, state;",
+        f"u32 way = {name}_find(set, key, WAYS, &state);",
         *keep,
         "add(&counters->opened, 1);",
         "if (state && claim(&set->state[way], &state, BUSY)) {",
@@ -85,9 +92,15 @@ def _open(scope: RuleScope, handler: Handler, program: Program, writer: Writer) 
         *queue,
         "publish(&set->state[way], mine);",
         "/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */",
-        "for (u32 other = 0; other < WAYS; other++)",
-        f"\tif (other != way && READ_ONCE(set->state[other]) > BUSY && {name}_yield(set, key, way, other, mine))",
+        "for (u32 i = 0; i < TWINS; i++) {",
+        "\tu64 seen;",
+        f"\tu32 other = {name}_find(set, key, way, &seen);",
+        "",
+        "\tif (!seen)",
+        "\t\tbreak;",
+        f"\tif ({'keep_first' if rule.keep_first else 'keep_last'}(set->state, way, mine, other, seen))",
         "\t\tadd(&counters->replaced, 1);",
+        "}",
     ]
 
 
@@ -133,9 +146,8 @@ def _find(scope: RuleScope, handler: Handler, writer: Writer, miss: list[str]) -
     rule, name = scope.rule, scope.rule.name
     lines = [
         *_begin(scope),
-        "u64 state = 0;",
-        f"u32 way = {name}_find(set, key, &state);",
-        "way = forget(way, state);",
+        "u64 state;",
+        f"u32 way = {name}_find(set, key, WAYS, &state);",
         "if (!state) {",
         *("\t" + line for line in miss),
         "\treturn;",

@@ -24,6 +24,10 @@ STATISTIC = "=Qqqq"
 #: struct pace: due, timeout, shift, scan_ns, sets.
 PACE = "=QQQQQ"
 
+#: Of `pending` in struct sweeping, after wakes, sweeps, visits and ns; the only variable in ".bss".
+SWEEPING = "=QQQQ"
+PENDING_OFFSET = struct.calcsize(SWEEPING)
+
 
 def member_format(members: Iterable[Member]) -> str:
     """Return the `struct` format of a row of members, without a byte-order mark."""

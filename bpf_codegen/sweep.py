@@ -48,7 +48,8 @@ int sweep(void *ctx)
 {{
 	u64 now = bpf_ktime_get_ns();
 
-	forget_pending();
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
 {indent(calls)}	return 0;
 }}
 """
@@ -102,5 +103,5 @@ def _sweep_map(name: str, swept: Sequence[RuleScope]) -> str:
             f"\tplace = *index - {place.base};",
             "}",
         ]
-    lines += ["else {", "\treturn 1;", "}", "add_pending(rule, look(rule, place, WAYS, *now));", "return 0;"]
+    lines += ["else {", "\treturn 1;", "}", "sweeping.pending[rule] += look(rule, place, WAYS, *now);", "return 0;"]
     return f"static long sweep_{name}(void *map, u32 *index, void *set, u64 *now)\n{{\n{indent(lines)}}}\n\n"

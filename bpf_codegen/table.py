@@ -41,9 +41,6 @@ def place(rule: Rule) -> str:
 def functions(scope: RuleScope) -> str:
     """Return the functions that find, open and close measurements in a rule's table."""
     rule, name = scope.rule, scope.rule.name
-    loser = "seen < mine || (seen == mine && other < way)"
-    if rule.keep_first:
-        loser = "seen > mine || (seen == mine && other > way)"
     base = f"{scope.table.base} + " if scope.table.base else ""
     return f"""static __always_inline struct {name}_set *{name}_set(u32 place)
 {{
@@ -52,34 +49,20 @@ def functions(scope: RuleScope) -> str:
 	return bpf_map_lookup_elem(&{scope.table.map}, &index);
 }}
 
-/* Return the slot that holds the key, and its state; {WAYS} if there is none. */
-static __always_inline u32 {name}_find(struct {name}_set *set, {scope.key_argument}, u64 *state)
+/* Return the slot that holds the key, and its state; {WAYS} and 0 if there is none. `not` is passed over. */
+static __always_inline u32 {name}_find(struct {name}_set *set, {scope.key_argument}, u32 not, u64 *state)
 {{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < {WAYS}; way++) {{
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && {scope.key}_same(&set->key[way], key)) {{
+		if (seen > BUSY && differ(way, not) && {scope.key}_same(&set->key[way], key)) {{
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}}
 	}}
 	return {WAYS};
-}}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool {name}_yield(struct {name}_set *set, {scope.key_argument}, u32 way, u32 other, u64 mine)
-{{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !{scope.key}_same(&set->key[other], key))
-		return false;
-	u32 loser = forget({loser} ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }}
 
 """

@@ -223,6 +223,13 @@ static __always_inline u32 forget(u32 value, u64 unknown)
 	return hidden;
 }
 
+/* Tell whether two numbers differ, without the verifier learning what they are. */
+static __always_inline bool differ(u64 a, u64 b)
+{
+	asm volatile("%0 ^= %1" : "+r"(a) : "r"(b));
+	return a;
+}
+
 /* One reading of the clock for all handlers of an event, and none if no handler needs it. */
 static __always_inline u64 event_time(u64 *now)
 {
@@ -340,6 +347,29 @@ static __always_inline void statistic_add(struct statistic *s, s64 value)
 		s->max = value;
 	add((u64 *)&s->sum, value);
 	add(&s->count, 1);
+}
+
+/* Of more CPUs than this that open one key in the same moment, some measurement may stay beside its successor for a while. */
+#define TWINS 3
+
+/* Of two slots that hold one key, free the one that was opened earlier. Return whether we did. */
+static __always_inline bool keep_last(u64 *states, u32 way, u64 mine, u32 other, u64 seen)
+{
+	u64 theirs = seen & ~REPORTED;
+
+	if (theirs < mine || (theirs == mine && other < way))
+		return swap_if(&states[other], seen, 0) == seen;
+	return swap_if(&states[way], mine, 0) == mine;
+}
+
+/* Of two slots that hold one key, free the one that was opened later. Return whether we did. */
+static __always_inline bool keep_first(u64 *states, u32 way, u64 mine, u32 other, u64 seen)
+{
+	u64 theirs = seen & ~REPORTED;
+
+	if (theirs > mine || (theirs == mine && other > way))
+		return swap_if(&states[other], seen, 0) == seen;
+	return swap_if(&states[way], mine, 0) == mine;
 }
 
 /* Alerts of the present period, and how many were held back: the period's number above the low 24 bits. */

@@ -50,22 +50,29 @@ struct {
 	__type(value, struct queue);
 } queues SEC(".maps");
 
-/* What is pending, by rule, when user space has asked for it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RULES);
-	__type(key, u32);
-	__type(value, u64);
-} pending SEC(".maps");
+enum { BEGIN, QUEUE, SCAN };
 
-/* Runs of the timers, and what they did. */
+/* Where the run of a timer's sweep stands. Kept in a map: the verifier would follow what it knows of a variable round after round. */
+struct walk {
+	u64 now;
+	u64 end;	/* the first span that is not over */
+	u64 rule;
+	u64 stage;
+	u64 visits;	/* left */
+	u64 scans;
+	u64 more;	/* to do, soon */
+};
+
+/* What user space may read of the sweep: runs of timers, those that swept, what they looked at and how long that took. */
 struct sweeping {
-	u64 busy;
-	u64 last;	/* when a timer last swept */
 	u64 wakes;
 	u64 sweeps;
 	u64 visits;
 	u64 ns;
+	u64 pending[RULES];	/* as user space has last asked for it */
+	u64 busy;
+	u64 last;	/* when a timer last swept */
+	struct walk walk;
 };
 
 struct sweeping sweeping;
@@ -102,37 +109,6 @@ static __noinline bool enqueue(u32 rule, u64 *next, u64 slot, u64 opened)
 	return false;
 }
 
-static __always_inline void forget_pending(void)
-{
-	for (u32 rule = 0; rule < RULES; rule++) {
-		u64 *count = bpf_map_lookup_elem(&pending, &rule);
-
-		if (count)
-			*count = 0;
-	}
-}
-
-static __always_inline void add_pending(u32 rule, u64 n)
-{
-	u64 *count = bpf_map_lookup_elem(&pending, &rule);
-
-	if (count)
-		*count += n;
-}
-
-/* Where a run of the sweep stands. */
-struct walk {
-	u64 now;
-	u64 end;	/* the first span that is not over */
-	u32 rule;
-	u32 stage;
-	u32 visits;	/* left */
-	u32 scans;
-	u32 more;
-};
-
-enum { BEGIN, QUEUE, SCAN };
-
 static __always_inline void begin(struct walk *walk, struct queue *queue, struct pace *pace)
 {
 	u64 timeout = READ_ONCE(pace->timeout), shift = READ_ONCE(pace->shift) & 63;
@@ -161,6 +137,7 @@ static __always_inline void visit(struct walk *walk, struct queue *queue)
 			return;
 		}
 		walk->visits--;
+		sweeping.visits++;
 		u64 next = look(walk->rule, (slot - 1) / WAYS, (slot - 1) % WAYS, walk->now);
 
 		queue->rest = next == LAST ? 0 : next;
@@ -212,8 +189,9 @@ static __always_inline bool scan(struct walk *walk, struct queue *queue, struct 
 	return true;
 }
 
-static long step(u32 i, struct walk *walk)
+static long step(u32 i, void *context)
 {
+	struct walk *walk = &sweeping.walk;
 	u32 rule = walk->rule;
 	struct queue *queue = bpf_map_lookup_elem(&queues, &rule);
 
@@ -259,14 +237,14 @@ static int on_timer(void *map, u32 *index, struct sweeper *own)
 		/* Another timer is at work: come back if it does not. */
 		wait = last + 2 * interval + *index * SOON - now;
 	} else if (!swap_if(&sweeping.busy, 0, 1)) {
-		struct walk walk = { .now = now };
-
 		WRITE_ONCE(sweeping.last, now);
-		bpf_loop(RULES * (SPANS * (LANES + 1) + MOST_VISITS + MOST_SCANS + 4), step, &walk, 0);
+		sweeping.walk.now = now;
+		sweeping.walk.rule = sweeping.walk.stage = sweeping.walk.more = 0;
+		bpf_loop(RULES * (SPANS * (LANES + 1) + MOST_VISITS + MOST_SCANS + 4), step, 0, 0);
 		sweeping.sweeps++;
 		sweeping.ns += bpf_ktime_get_ns() - now;
 		publish(&sweeping.busy, 0);
-		if (walk.more && wait > SOON)
+		if (sweeping.walk.more && wait > SOON)
 			wait = SOON;
 	}
 	bpf_timer_start(&own->timer, wait, 0);

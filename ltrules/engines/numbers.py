@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bpf_codegen import layout, plan
 from bpf_codegen.scope import RuleScope, rule_scopes
@@ -13,7 +13,6 @@ from ltrules.engines import decode
 from ltrules.engines.programs import Programs
 
 _NUMBER = struct.Struct("=I")
-_COUNT = struct.Struct("=Q")
 
 
 class Numbers:
@@ -27,19 +26,17 @@ class Numbers:
 
     def read(self, delivered: Sequence[int]) -> tuple[RuleStats, ...]:
         """Return the numbers of each rule; `delivered` are the reports that arrived. Raises OSError."""
-        if self.programs.has_program("sweep"):
-            self.programs.run("sweep")
+        pending = self._pending()
         return tuple(
-            self._rule(rule, scope, count)
-            for rule, scope, count in zip(self.rules, self.scopes, delivered, strict=True)
+            self._rule(rule, scope, {"pending": pending[i], "delivered": delivered[i]})
+            for i, (rule, scope) in enumerate(zip(self.rules, self.scopes, strict=True))
         )
 
-    def _rule(self, rule: model.Rule, scope: RuleScope, delivered: int) -> RuleStats:
+    def _rule(self, rule: model.Rule, scope: RuleScope, more: Mapping[str, int]) -> RuleStats:
         data = self.programs.lookup("counters", _NUMBER.pack(scope.index)) or b""
         rows = list(decode.per_cpu(self._counters, data))
         counters = {name: sum(row[i] for row in rows) for i, name in enumerate(plan.COUNTERS)}
-        counters["pending"] = self._pending(scope)
-        counters["delivered"] = delivered
+        counters.update(more)
         planned = {h.name: h for h in scope.rule.histograms}
         latency = self._groups(scope, planned["latency"], (), rule)
         histograms = tuple(
@@ -65,12 +62,13 @@ class Numbers:
         total = latency[0] if latency else Distribution((), (), 0, 0, 0)
         return RuleStats(rule.name, counters, total, histograms, statistics)
 
-    def _pending(self, scope: RuleScope) -> int:
-        """Return how many measurements were in flight when the sweep came by."""
-        if not scope.rule.sets:
-            return 0
-        count: int = _COUNT.unpack(self.programs.lookup("pending", _NUMBER.pack(scope.index)) or bytes(8))[0]
-        return count
+    def _pending(self) -> tuple[int, ...]:
+        """Let the kernel sweep, and return how many measurements of each rule were in flight then."""
+        if not self.programs.has_program("sweep"):
+            return (0,) * len(self.rules)
+        self.programs.run("sweep")
+        data = self.programs.lookup(".bss", _NUMBER.pack(0)) or b""
+        return struct.unpack_from(f"={len(self.rules)}Q", data, layout.PENDING_OFFSET)
 
     def _names(
         self, scope: RuleScope, group: plan.Group, by: tuple[model.Expr, ...], rule: model.Rule
