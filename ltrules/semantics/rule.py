@@ -168,9 +168,8 @@ class RuleState:
             return
         if self._timeout <= self._expire and not found.told:
             self._time_out(found, found.opened + self._timeout, late=False)
-            if self._lifetime > self._timeout:
-                self._wake(found.opened + self._lifetime, self, found)
-                return
+            self._wake(found.opened + self._lifetime, self, found)
+            return
         del self.pending[found.key]
         self.counters["expired"] += 1
 
