@@ -51,8 +51,8 @@ def replay(
 
     \b
         ltrules replay rules/sched.lt trace.jsonl
-        ltrules replay -e 'in sched_wakeup key pid, out sched_switch key next_pid, thresh 5ms' trace.jsonl
-        zcat trace.jsonl.gz | ltrules replay std:sched - --format json
+        ltrules replay -e 'in sched_wakeup key pid, out sched_switch key next_pid, thresh 1ms' a.jsonl
+        ssh server ltrules record std:sched -o - -d 10s | ltrules replay std:sched - --format json
     """
     if trace == "-" and "-" in files:
         raise InputError("standard input holds the trace or the rules, not both: name a file for one of them")
