@@ -180,9 +180,9 @@ class LibbpfSession:
         present = pace(self.rules, self.plan, self.params)
         rows = [struct.pack(layout.PACE, *dataclasses.astuple(rule)) for rule in present.rules]
         self._programs.write_control(self._offsets["pace"], b"".join(rows))
-        if event_bytes:
-            planned = recorded_plan(planned, event_bytes, rules=True)
-        refuse_too_many(planned)
+        before, self._interval = self._interval, present.interval if self.sweeps_itself else 0
+        self._programs.write_control(self._offsets["interval"], struct.pack("=QQ", self._interval, present.grace))
+        return before != self._interval
 
     def _arm(self) -> None:
         """Start the timers that sweep, each from its own CPU; one is enough if we may not run on the others."""

@@ -1,7 +1,7 @@
 """The kernel against the reference: rules run under load, and replay of what was recorded meanwhile must say the same.
 
-Cases that once differed are in `differential_cases`; beside them, rules are drawn at random. LTRULES_DIFFERENTIAL_SECONDS
-says for how long, 40 if it is not set.
+Cases that once differed are in `differential_cases`; beside them, rules are drawn at random, for 40 seconds or as many
+as LTRULES_DIFFERENTIAL_SECONDS says.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def judged(engine: str, text: str, directory: Path) -> tuple[Run, Run]:
     checked = rule_set(text)
     losses = []
     for load, buffer in LOADS:
-        command = ["stress-ng", *load.split(), "--temp-path", "/var/tmp", "--quiet"]
+        command = ["stress-ng", *load.split(), "--temp-path", str(directory), "--quiet"]
         try:
             return judge_twice(
                 ENGINES[engine], checked, lambda c=command: subprocess.run(c, check=False), directory / "trace", buffer
