@@ -19,7 +19,7 @@ from ltrules.engines.compiler import compile_object
 from ltrules.engines.features import has_timers, require_engine
 from ltrules.engines.numbers import Numbers
 from ltrules.engines.pace import pace, user_sweep_ns
-from ltrules.engines.programs import Programs
+from ltrules.engines.programs import ProgramInfo, Programs
 from ltrules.errors import EngineUnavailable, LoadError
 from ltrules.evaluate import Constants
 from ltrules.lower import lower
@@ -242,6 +242,14 @@ class LibbpfSession:
                 missed[by_name[info.name]] = info.recursion_misses
         rules = self._numbers.read(self._delivered)
         return Stats(LibbpfEngine.name, rules, missed)
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return the kernel's own numbers of each program: runs, time, what the verifier walked."""
+        return self._programs.program_infos()
+
+    def sweeping(self) -> bytes:
+        """Return `struct sweeping`, what the timers have done; it begins as `layout.SWEEPING` says."""
+        return self._programs.lookup(".bss", struct.pack("=I", 0)) or b""
 
     def memory(self) -> Mapping[str, int]:
         """Return the bytes of kernel memory that each map takes."""
