@@ -20,7 +20,7 @@ from ltrules.engines.compiler import compile_object
 from ltrules.engines.features import has_timers, require_engine
 from ltrules.engines.numbers import Numbers
 from ltrules.engines.pace import pace, user_sweep_ns
-from ltrules.engines.programs import Programs
+from ltrules.engines.programs import ProgramInfo, Programs
 from ltrules.engines.recording import RecordedEvents
 from ltrules.errors import EngineUnavailable, LoadError
 from ltrules.evaluate import Constants
@@ -266,6 +266,14 @@ class LibbpfSession:
             for info in self._programs.program_infos()
             if info.recursion_misses and info.name in by_name
         }
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return the kernel's own numbers of each program: runs, time, what the verifier walked."""
+        return self._programs.program_infos()
+
+    def sweeping(self) -> bytes:
+        """Return `struct sweeping`, what the timers have done; it begins as `layout.SWEEPING` says."""
+        return self._programs.lookup(".bss", struct.pack("=I", 0)) or b""
 
     def memory(self) -> Mapping[str, int]:
         """Return the bytes of kernel memory that each map takes."""
