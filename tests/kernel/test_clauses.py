@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_rules, run_rules
+from bpf_codegen import plan
+from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_many, open_rules, run_rules
 from ltrules.alert import Alert, RuleStats
 
 pytestmark = pytest.mark.kernel
@@ -227,3 +228,22 @@ def test_nothing_stays_behind(fails: bool) -> None:
     while any(map(exists, programs)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(map(exists, programs))
+
+
+def test_groups_are_bounded_and_what_is_beyond_is_counted_together() -> None:
+    rule = """
+rule g {
+  param only: int = 0
+  at sys_enter took 5us key args[3] where id == syscall("ioctl") and task.tgid == only
+  hist latency by key as times
+  stat count by key as calls
+}
+"""
+    calls = plan.GROUPS + 171
+    with Child(open_many, calls) as child:
+        _, stats = run_rules(rule, child.work, {"only": child.tid})
+    (times,), (counts,) = only_rule(stats).histograms, only_rule(stats).statistics
+    assert len(times.groups) == len(counts.groups) == plan.GROUPS + 1
+    assert {g.group: g.count for g in times.groups} == dict(counts.groups)
+    assert dict(counts.groups)["(other)",] == 171
+    assert all(n == 1 for group, n in counts.groups if group != ("(other)",))

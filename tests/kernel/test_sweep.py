@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from bpf_codegen import plan, render
-from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_rules, run_rules
+from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_many, open_rules, run_rules
 from ltrules.alert import Alert
 from ltrules.engines import libbpf
 from test_losses import call_much
@@ -153,15 +153,6 @@ rule few {
     assert counters["pending"] == plan.WAYS
     assert counters["refused"] == 97 - plan.WAYS
     assert_accounted(only_rule(stats))
-
-
-def open_many(count: int) -> None:
-    """Make system calls that fail, each with another fourth argument."""
-    import ctypes
-
-    libc = ctypes.CDLL(None)
-    for i in range(count):
-        libc.syscall(16, -1, 0, 0, i)  # ioctl
 
 
 @pytest.mark.parametrize("clauses", ["timeout 2us", "timeout 2us drop", "timeout 1us evict", "expire 3us timeout 2us"])
