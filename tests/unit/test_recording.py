@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpf_codegen import plan, render
+from bpf_codegen import render
 from ltrules.errors import InputError
 from ltrules.recording import recorded_plan
 from ltrules.traces import Need
@@ -32,7 +32,7 @@ rule wakes {
   cancel sched_switch key prev_pid
   thresh 5us
 }
-rule other { at sched_switch took next_prio * 1us }
+rule other { at sched_switch took next_prio * 1us thresh 5us }
 """
 SWITCH = Columns(
     "sched:sched_switch",
@@ -115,12 +115,12 @@ def test_without_a_recording_nothing_of_it_is_generated() -> None:
 
 
 def test_rules_may_have_the_names_of_what_records() -> None:
-    planned = plan_of("".join(f"rule {n} {{ in sched_wakeup key pid out sched_switch key next_pid }}" for n in TAKEN))
-    assert not {r.name for r in planned.rules} & set(TAKEN)
-    assert isinstance(recorded_plan(planned, 4096, rules=True), plan.Plan)
-
-
-TAKEN = ("event", "events", "unrecorded", "on_sched_switch")
+    names = ("event", "events", "unrecorded", "on_sched_switch", "on_sched_switch_event")
+    rule = "rule {} {{ in sched_wakeup key pid out sched_switch key next_pid thresh 1us }}\n"
+    recorded = recorded_plan(plan_of("".join(map(rule.format, names))), 4096, rules=True)
+    assert not {r.name for r in recorded.rules} & {"event", "events", "unrecorded"}
+    assert not {r.name for r in recorded.rules} & {p.name for p in recorded.programs}
+    assert "struct event head;" in render(recorded)
 
 
 # ------------------------------------------------------------------------------------- lines
@@ -233,7 +233,7 @@ def test_names_that_rules_compare_with_are_known() -> None:
     rules = good_rules(
         'param who: string = "dd"\n'
         'rule r { in sched_wakeup key pid where comm == "fio" or comm == who capture (comm)\n'
-        '  out sched_switch key next_pid where in.comm != "ssh" when in.comm != "make" message "of {in.comm}" }'
+        '  out sched_switch key next_pid where in.comm != "ssh" when in.comm != "make" thresh 1us message "of {in.comm}" }'
     )
     assert known_texts(rules) == {"fio", "dd", "ssh", "make"}
 
