@@ -233,7 +233,8 @@ def test_names_that_rules_compare_with_are_known() -> None:
     rules = good_rules(
         'param who: string = "dd"\n'
         'rule r { in sched_wakeup key pid where comm == "fio" or comm == who capture (comm)\n'
-        '  out sched_switch key next_pid where in.comm != "ssh" when in.comm != "make" thresh 1us message "of {in.comm}" }'
+        '  out sched_switch key next_pid where in.comm != "ssh" when in.comm != "make"\n'
+        '  thresh 1us message "of {in.comm}" }'
     )
     assert known_texts(rules) == {"fio", "dd", "ssh", "make"}
 
