@@ -31,8 +31,8 @@ from ltrules.engines.features import NEEDS_BTF, NEEDS_PRIVILEGE, Host
 from ltrules.engines.maps import Map
 from ltrules.errors import AttachError, LoadError
 
-#: Records taken by one poll, at most: a flood must not keep us from everything else.
-BATCH = 16384
+#: Records taken by one poll, at most: a flood must not keep us from everything else, nor fill our memory.
+BATCH = 2048
 #: Characters of a verifier's log to keep: its end says what is wrong.
 LOG_END = 16384
 BTF = Path("/sys/kernel/btf/vmlinux")
