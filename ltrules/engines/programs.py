@@ -141,8 +141,8 @@ class Programs:
     def poll(self, timeout_ms: int) -> list[bytes]:
         """Return the records of the ring buffer "alerts", at most BATCH, after waiting for some if there is none.
 
-        It waits for `timeout_ms` or LONGEST_WAIT_MS, whichever is shorter: few reports wake nobody. A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
-        Raises OSError.
+        It waits for `timeout_ms` or LONGEST_WAIT_MS, whichever is shorter: few reports wake nobody. A signal ends the
+        waiting. What its handler raises comes out of here, and the next call returns the records. Raises OSError.
         """
         ring, fd = self._ring_buffer()
         if not self._records:
