@@ -31,8 +31,10 @@ from ltrules.engines.features import NEEDS_BTF, NEEDS_PRIVILEGE, Host
 from ltrules.engines.maps import Map
 from ltrules.errors import AttachError, LoadError
 
-#: Records taken by one poll, at most: a flood must not keep us from everything else.
-BATCH = 16384
+#: Records taken by one poll, at most: a flood must not keep us from everything else, nor fill our memory.
+BATCH = 2048
+#: Few reports wake nobody (`wake_flags` in ltrules.bpf.h): after so many ms the reader looks by itself.
+LONGEST_WAIT_MS = 50
 #: Characters of a verifier's log to keep: its end says what is wrong.
 LOG_END = 16384
 BTF = Path("/sys/kernel/btf/vmlinux")
@@ -137,14 +139,14 @@ class Programs:
             self.detach()
 
     def poll(self, timeout_ms: int) -> list[bytes]:
-        """Return the records of the ring buffer "alerts", at most BATCH; wait up to `timeout_ms` for the first.
+        """Return the records of the ring buffer "alerts", at most BATCH, after waiting for some if there is none.
 
-        A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
-        Raises OSError.
+        It waits for `timeout_ms` or LONGEST_WAIT_MS, whichever is shorter: few reports wake nobody. A signal ends the
+        waiting. What its handler raises comes out of here, and the next call returns the records. Raises OSError.
         """
         ring, fd = self._ring_buffer()
         if not self._records:
-            wait_readable(fd, timeout_ms)
+            wait_readable(fd, min(timeout_ms, LONGEST_WAIT_MS))
         # Not ring_buffer__poll: its epoll sleeps through records that follow one discarded without a wake-up.
         with _uninterrupted():
             try:
