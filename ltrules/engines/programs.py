@@ -132,10 +132,10 @@ class Programs:
             self.detach()
 
     def poll(self, timeout_ms: int, ring: str = "alerts") -> list[bytes]:
-        """Return the records of a ring buffer, at most rings.BATCH; wait up to `timeout_ms` for the first.
+        """Return the records of a ring buffer, at most rings.BATCH, after waiting for some if there is none.
 
-        A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
-        Raises OSError.
+        It waits for `timeout_ms` or rings.LONGEST_WAIT_MS, whichever is shorter: few reports wake nobody. A signal ends
+        the waiting. What its handler raises comes out of here, and the next call returns the records. Raises OSError.
         """
         if ring not in self._rings:
             made = Ring(self._map(ring).fd)

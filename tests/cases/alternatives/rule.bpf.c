@@ -252,7 +252,7 @@ static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sect
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = *key;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -443,7 +443,7 @@ static __always_inline void many_out(u64 *ctx, u64 *now, const struct key_pid *k
 			if (record) {
 				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = *key;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)

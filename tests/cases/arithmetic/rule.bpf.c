@@ -242,7 +242,7 @@ static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *
 				record->key = *key;
 				record->out.x = remainder(ev_error * -3LL, 7LL) - (u64)ev_nr_sector;
 				record->out.y = ((s64)ev_error < 0LL ? -(u64)(s64)ev_error : (u64)ev_sector);
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)

@@ -247,7 +247,7 @@ wakeup_settle(struct wakeup_set *set, u32 way, const struct key_pid *key, u64 st
 				record->key = *key;
 				record->in = set->in[way];
 				__builtin_memset(&record->out, 0, sizeof(record->out));
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -283,7 +283,7 @@ static __noinline void wakeup_look(struct wakeup_set *set, u32 way, u32 place, u
 		}
 		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			return;
 		}
 		state |= REPORTED;
@@ -295,12 +295,12 @@ static __noinline void wakeup_look(struct wakeup_set *set, u32 way, u32 place, u
 		if (!(!rate || rate_admits(rate, at, 20LL, 1000000000LL))) {
 			add(&counters->suppressed, 1);
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		} else {
 			add(&counters->timeouts, 1);
 			if (record) {
 				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 			}
@@ -424,7 +424,7 @@ static __always_inline void wakeup_out(u64 *ctx, u64 *now, const struct key_pid 
 				record->key = *key;
 				record->in = set->in[way];
 				record->out = out;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)

@@ -276,7 +276,7 @@ static __always_inline void _switch_out(u64 *ctx, u64 *now, const struct key_pre
 				bpf_probe_read_kernel_str(record->out.next_comm, 16, next->comm);
 				record->out.woken_by = parent_tgid();
 				record->out.boot = bpf_ktime_get_boot_ns();
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -512,7 +512,7 @@ static __always_inline void read_out(void *ctx, u64 *now, const struct key_tid *
 				record->key = *key;
 				record->in = set->in[way];
 				record->out.ret = (s64)ev_ret;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)

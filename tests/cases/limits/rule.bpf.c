@@ -191,7 +191,7 @@ request_settle(struct request_set *set, u32 way, const struct key_dev_sector *ke
 				record->key = *key;
 				record->in = set->in[way];
 				__builtin_memset(&record->out, 0, sizeof(record->out));
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -227,7 +227,7 @@ static __noinline void request_look(struct request_set *set, u32 way, u32 place,
 		}
 		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			return;
 		}
 		state |= REPORTED;
@@ -236,12 +236,12 @@ static __noinline void request_look(struct request_set *set, u32 way, u32 place,
 		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
 			add(&counters->suppressed, 1);
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		} else {
 			add(&counters->timeouts, 1);
 			if (record) {
 				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 			}
@@ -319,7 +319,7 @@ static __always_inline void request_out(struct trace_event_raw_block_rq_completi
 					record->key = *key;
 					record->in = set->in[way];
 					record->out = out;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)

@@ -188,7 +188,7 @@ rule_1_settle(struct rule_1_set *set, u32 way, const struct key_pid *key, u64 st
 			if (record) {
 				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), FLAG_LATE };
 				record->key = *key;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -222,7 +222,7 @@ static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u
 		}
 		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			return;
 		}
 		state |= REPORTED;
@@ -231,12 +231,12 @@ static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u
 		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
 			add(&counters->suppressed, 1);
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		} else {
 			add(&counters->timeouts, 1);
 			if (record) {
 				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 			}
@@ -306,7 +306,7 @@ static __always_inline void rule_1_out(u64 *ctx, u64 *now, const struct key_pid 
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > READ_ONCE(control.rule_1_timeout) ? FLAG_LATE : 0) };
 				record->key = *key;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)

@@ -373,7 +373,7 @@ static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 
 					record->key = *key;
 					record->in = set->in[way];
 					record->out.reason = 0;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)
@@ -463,7 +463,7 @@ static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 
 					record->key = *key;
 					record->in = set->in[way];
 					record->out.reason = (u64)ev_reason;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)
@@ -551,7 +551,7 @@ static __always_inline void rx_out_3(struct trace_event_raw_skb_copy_datagram_io
 					record->key = *key;
 					record->in = set->in[way];
 					record->out.reason = 0;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)

@@ -289,7 +289,7 @@ static __always_inline void connect_out(struct trace_event_raw_inet_sock_set_sta
 				record->key = *key;
 				record->in = set->in[way];
 				record->out.newstate = (s64)ev_newstate;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -563,7 +563,7 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = *key;
 				record->in = set->in[way];
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -730,7 +730,7 @@ static __always_inline void reclaim_out(struct trace_event_raw_mm_vmscan_direct_
 			if (record) {
 				record->head = (struct head){ 2, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
 				record->key = *key;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)

@@ -214,7 +214,7 @@ hang_settle(struct hang_set *set, u32 way, const struct key_tid *key, u64 state,
 				record->key = *key;
 				record->in = set->in[way];
 				__builtin_memset(&record->out, 0, sizeof(record->out));
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -250,7 +250,7 @@ static __noinline void hang_look(struct hang_set *set, u32 way, u32 place, u64 a
 		}
 		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			return;
 		}
 		state |= REPORTED;
@@ -263,12 +263,12 @@ static __noinline void hang_look(struct hang_set *set, u32 way, u32 place, u64 a
 		if (!(!rate || rate_admits(rate, at, 1LL, 10000000000LL))) {
 			add(&counters->suppressed, 1);
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		} else {
 			add(&counters->timeouts, 1);
 			if (record) {
 				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 			}
