@@ -113,6 +113,10 @@ def test_version() -> None:
         (("run", "-e", GOOD, "-d", "-1s"), "`-1s`"),
         (("run", "-e", GOOD, "-n", "0"), "0 is not in the range x>=1"),
         (("run", "-e", GOOD, "--engine", "magic"), "'magic' is not one of"),
+        (("record", "-e", GOOD), "Missing option '-o' / '--output'"),
+        (("record", "-e", GOOD, "-o", "x", "--buffer", "5"), "`5`: a size is a number and a unit"),
+        (("record", "-e", GOOD, "-o", "x", "--buffer", "1KiB"), "`1KiB`: from 4KiB to 1GiB"),
+        (("record", "-e", GOOD, "-o", "x", "--buffer", "2GiB"), "`2GiB`: from 4KiB to 1GiB"),
         (("completion", "tcsh"), "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         (("events", "a", "b"), "unexpected extra argument"),
         (("catalog", "save"), "Missing argument 'FILE'"),
@@ -252,6 +256,12 @@ def test_command_that_cannot_run(monkeypatch: pytest.MonkeyPatch, catalog: str) 
         assert refused("run", "-e", GOOD, "-c", command, "--catalog", catalog) == said
 
 
+def test_alerts_and_events_do_not_share_standard_output(monkeypatch: pytest.MonkeyPatch, catalog: str) -> None:
+    monkeypatch.setattr(run_module.LibbpfEngine, "unavailable", lambda self: None)
+    said = refused("run", "-e", GOOD, "--record", "-", "--catalog", catalog)
+    assert said == "--record needs a file: alerts go to standard output"
+
+
 def test_run_refuses_wrong_rules_before_all_else(catalog: str) -> None:
     result = call("run", "-e", BAD, "--catalog", catalog)
     assert isinstance(result.exception, RuleError)
@@ -382,6 +392,10 @@ def test_run_without_privileges_says_what_is_missing(open_home: dict[str, str]) 
         done = program("run", "-e", GOOD, "--format", form, "-d", "1s", user=NOBODY, env=open_home)
         assert (done.returncode, done.stdout) == (3, "")
         assert done.stderr == f"ltrules: {features.NEEDS_PRIVILEGE}\n"
+    path = "/tmp/not-made-by-ltrules.jsonl"  # noqa: S108 - nothing is written there
+    done = program("record", "-e", GOOD, "-o", path, "-d", "1s", user=NOBODY, env=open_home)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", f"ltrules: {features.NEEDS_PRIVILEGE}\n")
+    assert not Path(path).exists()
     for verb in ("check", "show", "events"):
         assert f"`ltrules {verb}`" in features.NEEDS_PRIVILEGE
 

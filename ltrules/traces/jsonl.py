@@ -4,9 +4,8 @@ The first line is a header, `{"ltrules_trace": 1, "kernel": "6.18.44", "arch": "
 
     {"t": ns, "e": "sched:sched_switch", "cpu": 1, "tid": 0, "tgid": 0, "comm": "...", "f": {"prev_pid": 17, ...}}
 
-`{"lost": 12}` says that events are missing at this place (0: it is not known how many), and
-`{"end": ns, "recorded": {...}}` until when was recorded, and how many of each event. Names that are not known are passed
-over.
+`{"lost": 12}` says that events are missing at this place (0: it is not known how many), `{"end": ns, "recorded": {}}`
+until when was recorded, and how many of each event. Names that are not known are passed over.
 """
 
 from __future__ import annotations
