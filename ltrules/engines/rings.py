@@ -10,10 +10,8 @@ from contextlib import contextmanager
 
 from ltrules.engines._libbpf import Sample, library, wait_readable
 
-#: Records taken by one poll, at most: a flood must not keep us from everything else, nor fill our memory.
+#: Records taken by one reading, at most: a flood must not keep us from everything else, nor fill our memory.
 BATCH = 2048
-#: Few reports wake nobody (`wake_flags` in ltrules.bpf.h): after so many ms the reader looks by itself.
-LONGEST_WAIT_MS = 50
 
 
 class Ring:
@@ -32,13 +30,13 @@ class Ring:
         self._bpf.ring_buffer__free(self._ring)
 
     def poll(self, timeout_ms: int) -> list[bytes]:
-        """Return records, at most BATCH, after waiting for some if there is none.
+        """Return records, at most BATCH; wait up to `timeout_ms` for the first, if there is none.
 
-        It waits for `timeout_ms` or LONGEST_WAIT_MS, whichever is shorter. A signal ends the waiting. What its handler
-        raises comes out of here, and the next call returns the records. Raises OSError.
+        A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
+        Raises OSError.
         """
         if not self._records and timeout_ms:
-            wait_readable(self._fd, min(timeout_ms, LONGEST_WAIT_MS))
+            wait_readable(self._fd, timeout_ms)
         # Not ring_buffer__poll: its epoll sleeps through records that follow one discarded without a wake-up.
         with uninterrupted():
             try:

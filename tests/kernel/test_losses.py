@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from helpers import MS, PATIENCE, Child, assert_accounted, nanosleep, only_rule, open_rules, run_rules
-from ltrules.engines import rings
+from ltrules.engines import programs
 from ltrules.sinks.summary import loss_sentences
 
 pytestmark = pytest.mark.kernel
@@ -165,7 +165,7 @@ rule pairs { in sys_enter key task.tid where task.tgid == only and id == syscall
 
 def test_a_burst_wakes_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the ring fills, a reader who would look again in 20 s is woken."""
-    monkeypatch.setattr(rings, "LONGEST_WAIT_MS", int(PATIENCE * 1000))
+    monkeypatch.setattr(programs, "LONGEST_WAIT_MS", int(PATIENCE * 1000))
     rule = """
 param only: int = 0
 many: at sys_enter took 1us where task.tgid == only and id == syscall("getppid"), thresh 1ns, rate 16777215 per 1s
