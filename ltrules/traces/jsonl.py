@@ -11,11 +11,10 @@ recorded. Names that are not known are passed over.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, repeat
-from json.scanner import make_scanner
 from typing import Any
 
 from ltrules.alert import Scalar
@@ -31,11 +30,11 @@ from ltrules.types import Kind, Type
 VERSION = 1
 MARK = "ltrules_trace"
 
-#: How lines start whose time can be told without decoding them, and where it stands.
-_START = '{"t":'
-_AT = len(_START)
-#: The function under `json.loads`: it raises StopIteration where nothing begins.
-_SCAN: Callable[[str, int], tuple[Any, int]] = make_scanner(json.JSONDecoder())  # type: ignore[arg-type]
+#: How lines start whose time and event are told without decoding all of it.
+_START = re.compile(r'\{"t": ?([0-9]{1,19}), ?"e": ?"([^"]+)"')
+
+
+_DECODER = json.JSONDecoder()
 _ABSENT: Any = None
 _LOW, _END = -(1 << 63), 1 << 64
 #: More CPUs than Linux can be built for.
@@ -57,24 +56,26 @@ def read_header(line: str, name: str) -> dict[str, Scalar] | None:
     return {key: value for key, value in content.items() if key != MARK and type(value) in (int, str)}
 
 
+#: Names, and whether each is an int or a str.
+_Kinds = tuple[tuple[str, Any], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """An event's full name, and what is read of it: numbers and texts of its fields, and of the context."""
+    """An event's full name, and the types of what is read of it."""
 
     name: str
-    numbers: tuple[str, ...]
-    texts: tuple[str, ...]
-    context_numbers: tuple[str, ...]
-    context_texts: tuple[str, ...]
+    fields: _Kinds
+    context: _Kinds
 
 
-_Stamped = tuple[int, str]
+_Stamped = tuple[int, _Check, str]
 
 
 class JsonLines:
     """The reader; `end_ns` is until when was recorded, where the recording says so."""
 
-    def __init__(self, catalog: Catalog, needs: Needs, seen: set[str], troubles: Troubles) -> None:
+    def __init__(self, catalog: Catalog, needs: Needs, seen: Counter[str], troubles: Troubles) -> None:
         self._names = Names(catalog, needs, troubles)
         self._needs, self._seen, self._troubles = needs, seen, troubles
         self._checks: dict[str, _Check] = {}
@@ -82,27 +83,35 @@ class JsonLines:
 
     def events(self, blocks: Iterable[list[str]]) -> Iterator[TraceEvent]:
         """Iterate over the wanted events of all blocks in time order."""
-        batches = in_order(map(self._stamped, blocks), self._troubles)
-        return chain.from_iterable(map(self._decoded, batches))
+        return self._decoded(in_order(map(self._stamped, blocks), self._troubles))
 
     def _stamped(self, lines: list[str]) -> list[_Stamped]:
-        """Return lines with the time of each, which needs no decoding where the time comes first."""
-        if all(map(str.startswith, lines, repeat(_START))):
-            with suppress(ValueError):
-                return list(zip([int(line[_AT : line.find(",", _AT)]) for line in lines], lines, strict=True))
-        return [stamped for line in lines for stamped in self._carefully_stamped(line)]
+        """Return the wanted ones of some lines, each with its time."""
+        match, checks = _START.match, self._checks
+        stamped: list[_Stamped] = []
+        for line in lines:
+            found = match(line)
+            if found is None:
+                stamped += self._oddly_stamped(line)
+                continue
+            time, name = found.groups()
+            check = checks.get(name) or self._check(name)
+            if check is not None:
+                stamped.append((int(time), check, line))
+        return stamped
 
-    def _carefully_stamped(self, line: str) -> Iterator[_Stamped]:
-        """Iterate over the event in a line, if there is one; take note of marks."""
-        line = line.strip()
+    def _oddly_stamped(self, line: str) -> Iterator[_Stamped]:
+        """Iterate over the event in a line that starts in another way, if there is one; take note of marks."""
         try:
-            content = json.loads(line) if line else {MARK: VERSION}
+            content = json.loads(line) if line.strip() else {MARK: VERSION}
             time, name, lost, end_ns = map(content.get, ("t", "e", "lost", "end"))
         except (ValueError, AttributeError, RecursionError):
             self._troubles.malformed += 1
             return
-        if name is not None and _is_time(time):
-            yield time, line
+        if isinstance(name, str) and _is_time(time):
+            check = self._check(name)
+            if check is not None:
+                yield time, check, line.strip()
         elif _is_time(lost):
             self._troubles.note_lost(lost)
         elif _is_time(end_ns):
@@ -111,69 +120,48 @@ class JsonLines:
             self._troubles.malformed += 1
 
     def _decoded(self, batch: Iterable[_Stamped]) -> Iterator[TraceEvent]:
-        """Iterate over the wanted events of some lines.
-
-        Half of the time of a replay goes here: this is written for speed.
-        """
-        scan, new, checks = _SCAN, tuple.__new__, self._checks
-        for time, line in batch:
+        decode, new, seen = _DECODER.raw_decode, tuple.__new__, self._seen
+        for time, check, line in batch:
             try:
-                content, end = scan(line, 0)
-                check = checks.get(content["e"]) or self._check(content["e"])
-                if check is None:
-                    continue
+                content, end = decode(line)
                 cpu, fields = content["cpu"], content["f"]
                 if (
-                    content["t"] != time
-                    or not 0 <= time < _END
-                    or not 0 <= cpu < _MOST_CPUS
+                    not 0 <= cpu < _MOST_CPUS
                     or type(cpu) is not int
                     or type(fields) is not dict
                     or (end != len(line) and not line[end:].isspace())
                 ):
                     raise ValueError
-                for key in check.numbers:
+                for key, kind in check.fields:
                     value = fields.get(key, _ABSENT)
-                    if type(value) is not int or not _LOW <= value < _END:
-                        fields = self._sound(fields, check.numbers, int, check.name)
+                    if type(value) is not kind or (kind is int and not _LOW <= value < _END):
+                        fields = self._sound(fields, check.fields, check.name)
                         break
-                for key in check.texts:
-                    if type(fields.get(key)) is not str:
-                        fields = self._sound(fields, check.texts, str, check.name)
-                        break
-                for key in check.context_numbers:
+                for key, kind in check.context:
                     value = content.get(key, _ABSENT)
-                    if type(value) is not int or not _LOW <= value < _END:
-                        content = self._sound(content, check.context_numbers, int, check.name, "task.")
+                    if type(value) is not kind or (kind is int and not _LOW <= value < _END):
+                        content = self._sound(content, check.context, check.name, "task.")
                         break
-                for key in check.context_texts:
-                    if type(content.get(key)) is not str:
-                        content = self._sound(content, check.context_texts, str, check.name, "task.")
-                        break
-            except (ValueError, KeyError, TypeError, StopIteration, RecursionError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 self._troubles.malformed += 1
                 continue
+            seen[check.name] += 1
             yield new(TraceEvent, (time, check.name, cpu, content, fields))  # what TraceEvent(...) does, in less time
 
     def _check(self, name: str) -> _Check | None:
-        """Return what to check of an event; None if it is not wanted. Raises TypeError if that is no name."""
-        if not isinstance(name, str):
-            raise TypeError
+        """Return what to check of an event; None if it is not wanted."""
         event = self._names.wanted(name)
         if event is None:
             return None
         need = self._needs[event.full_name]
         context = {key: kind for key, kind in need.context.items() if key not in OF_THE_EVENT}
-        self._seen.add(event.full_name)
-        check = self._checks[name] = _Check(event.full_name, *_split(need.fields), *_split(context))
+        check = self._checks[name] = _Check(event.full_name, _kinds(need.fields), _kinds(context))
         return check
 
-    def _sound(
-        self, values: dict[str, Any], keys: tuple[str, ...], kind: Any, event: str, prefix: str = ""
-    ) -> dict[str, Any]:
+    def _sound(self, values: dict[str, Any], kinds: _Kinds, event: str, prefix: str = "") -> dict[str, Any]:
         """Return the values without those that are read but are none; count what is missing."""
         sound = dict(values)
-        for key in keys:
+        for key, kind in kinds:
             value = sound.get(key, _ABSENT)
             if type(value) is not kind or (kind is int and not _LOW <= value < _END):
                 sound.pop(key, None)
@@ -181,10 +169,8 @@ class JsonLines:
         return sound
 
 
-def _split(types: Mapping[str, Type]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of numbers, and those of texts."""
-    texts = tuple(name for name, kind in types.items() if kind.kind is Kind.STRING)
-    return tuple(name for name in types if name not in texts), texts
+def _kinds(types: Mapping[str, Type]) -> _Kinds:
+    return tuple((name, str if kind.kind is Kind.STRING else int) for name, kind in types.items())
 
 
 def _is_time(value: Any) -> bool:

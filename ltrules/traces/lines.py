@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 from ltrules.alert import Scalar
@@ -27,7 +27,9 @@ class LineReader(ABC):
 
     end_ns: int | None = None
 
-    def __init__(self, dialect: Dialect, catalog: Catalog, needs: Needs, seen: set[str], troubles: Troubles) -> None:
+    def __init__(
+        self, dialect: Dialect, catalog: Catalog, needs: Needs, seen: Counter[str], troubles: Troubles
+    ) -> None:
         self.machine = catalog.machine
         self.description = dialect.name
         self._dialect = dialect
@@ -49,8 +51,7 @@ class LineReader(ABC):
 
     def events(self, blocks: Iterable[list[str]]) -> Iterator[TraceEvent]:
         """Iterate over the wanted events of all blocks in time order."""
-        stamped = chain.from_iterable(in_order(map(self._stamped, blocks), self._troubles))
-        for time, wanted, line in stamped:
+        for time, wanted, line in in_order(map(self._stamped, blocks), self._troubles):
             told = self.told(wanted.decoder, line)
             if told is None:
                 self._troubles.malformed += 1
@@ -58,6 +59,7 @@ class LineReader(ABC):
             cpu, context, fields = told
             self._note_lacking(wanted.name, wanted.fields, fields, "")
             self._note_lacking(wanted.name, wanted.context, context, "task.")
+            self._seen[wanted.name] += 1
             yield TraceEvent(time, wanted.name, cpu, context, fields)
 
     def _stamped(self, lines: list[str]) -> list[tuple[int, _Wanted, Line]]:
@@ -81,7 +83,6 @@ class LineReader(ABC):
         if event is None:
             return None
         need = self._needs[event.full_name]
-        self._seen.add(event.full_name)
         wanted = self._wanted[name] = _Wanted(event.full_name, need, self.decoder(event, need, name))
         return wanted
 

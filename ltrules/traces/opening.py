@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
@@ -58,14 +58,13 @@ class Trace:
     Events come in time order; one counted as `troubles.late` has a time before that of its predecessor. Each has all
     that `needs` lists for it, of the right type, but for what is counted in `troubles.lacking`: that is absent. Events
     that are not in `needs` are left out. `description` names the format for people, `header` is what the trace says of
-    itself. `troubles`, `seen` (the wanted events that came) and `end_ns` (until when was recorded, None if the trace
-    does not say) are complete when the iteration has ended. Opening and iterating raise InputError where something
-    cannot be read.
+    itself. `troubles`, `seen` (events by name) and `end_ns` (until when was recorded, None if the trace does not say)
+    are complete when the iteration has ended. Opening and iterating raise InputError where something cannot be read.
     """
 
     def __init__(self, source: Path | BinaryIO, catalog: Catalog, needs: Needs) -> None:
         self.troubles = Troubles()
-        self.seen: set[str] = set()
+        self.seen: Counter[str] = Counter()
         self.header: Mapping[str, Scalar] = {}
         self.description = ""
         self._catalog, self._needs = catalog, needs
@@ -77,14 +76,8 @@ class Trace:
             self._opened = opened.pop_all()
 
     def __iter__(self) -> Iterator[TraceEvent]:
-        # Chained, so that no generator stands between reader and caller for each event.
-        return chain(self._reader.events(line_blocks(self._stream, self.troubles, self._errors)), self._finished())
-
-    def _finished(self) -> Iterator[TraceEvent]:
-        """Take note of what never came, and iterate over nothing."""
-        self.troubles.absent = tuple(sorted(self._needs.keys() - self.seen))
-        return
-        yield
+        yield from self._reader.events(line_blocks(self._stream, self.troubles, self._errors))
+        self.troubles.absent = tuple(sorted(self._needs.keys() - self.seen.keys()))
 
     @property
     def end_ns(self) -> int | None:

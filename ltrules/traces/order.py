@@ -20,8 +20,8 @@ _Stamped = TypeVar("_Stamped", bound=tuple[Any, ...])
 _time = itemgetter(0)
 
 
-def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles) -> Iterator[list[_Stamped]]:
-    """Iterate over the members of all batches by time, those of one time as they came; they come as lists.
+def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles) -> Iterator[_Stamped]:
+    """Iterate over the members of all batches by time, those of one time as they came.
 
     One that comes after something later was handed on is handed on at once, with the time that it has, and counted.
     """
@@ -35,10 +35,10 @@ def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles) -> Iterator[
         waiting.sort(key=_time)
         ready, waiting = waiting[:-WINDOW], waiting[-WINDOW:]
         last = _count_late(ready, last, troubles)
-        yield ready
+        yield from ready
     waiting.sort(key=_time)
     _count_late(waiting, last, troubles)
-    yield waiting
+    yield from waiting
 
 
 def _count_late(ready: list[_Stamped], last: int, troubles: Troubles) -> int:

@@ -161,15 +161,14 @@ def test_wakeup_latencies_are_those_of_perf_sched(tmp_path: Path) -> None:
                 ours[int(alert.key["pid"]), alert.closed_ns] = alert.latency_ns
     assert not trace.troubles.lost_marks
 
-    wanted = needs("sched:sched_switch", catalog=catalog())
+    switches, _ = read_switches(data)
     began: dict[int, int] = {}
     expected: dict[tuple[int, int], int] = {}
-    with open_trace(data, catalog(), wanted) as trace:
-        for event in trace:
-            out, into = int(event.fields["prev_pid"]), int(event.fields["next_pid"])
-            if out in began:
-                expected[out, event.time_ns // 1000] = ours.get((out, began.pop(out)), 0) // 1000
-            began[into] = event.time_ns
+    for event in switches:
+        out, into = int(event.fields["prev_pid"]), int(event.fields["next_pid"])
+        if out in began:
+            expected[out, event.time_ns // 1000] = ours.get((out, began.pop(out)), 0) // 1000
+        began[into] = event.time_ns
     rows = _ROW.finditer(tool("perf", "sched", "timehist", "-i", str(data)))
     theirs = {
         (int(tid), int(seconds) * 10**6 + int(fraction)): int(ms) * 1000 + int(us)
@@ -177,6 +176,11 @@ def test_wakeup_latencies_are_those_of_perf_sched(tmp_path: Path) -> None:
     }
     common = expected.keys() & theirs.keys()
     assert {place: theirs[place] for place in common} == {place: expected[place] for place in common}
-    assert sum(theirs[place] > 0 for place in common) >= 10
-    # Who ran when the recording began has waited unseen.
-    assert not any(theirs[place] for place in theirs.keys() - common)
+    assert sum(theirs[place] > 0 for place in common) >= 20
+    assert len(common) > 0.9 * len(theirs)
+
+
+def read_switches(data: Path) -> tuple[list[TraceEvent], Trace]:
+    wanted = needs("sched:sched_switch", catalog=catalog())
+    with open_trace(data, catalog(), wanted) as trace:
+        return list(trace), trace

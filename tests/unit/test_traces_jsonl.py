@@ -33,7 +33,7 @@ def test_an_event_is_read_with_all_that_the_line_has() -> None:
     assert trace.header == {"kernel": "6.18.44", "arch": "x86_64"}
     assert trace.description == "recording of ltrules, kernel 6.18.44"
     assert not trace.troubles
-    assert trace.seen == {"sched:sched_switch"}
+    assert trace.seen == {"sched:sched_switch": 1}
     assert trace.end_ns is None
 
 
