@@ -8,6 +8,7 @@ from typing import Any
 
 from ltrules import model
 from ltrules.alert import Distribution, HistogramStats, Scalar, StatisticStats
+from ltrules.evaluate import is_unsigned, wrap
 from ltrules.semantics.expressions import MEASUREMENT, Writer, function, row
 from ltrules.showing import show_expr
 
@@ -43,10 +44,11 @@ def bucket_bounds(number: int) -> tuple[int, int]:
 
 
 class Spread:
-    """How the values of one group are spread: counts by bucket, and exactly the sum and the greatest."""
+    """How the values of one group are spread: counts by bucket, the greatest, and the sum, 64 bits wide."""
 
-    def __init__(self, bucket: Callable[[int], int] = bucket_of) -> None:
+    def __init__(self, bucket: Callable[[int], int] = bucket_of, *, signed: bool = False) -> None:
         self._bucket = bucket
+        self._signed = signed
         self._counts: defaultdict[int, int] = defaultdict(int)
         self._total = 0
         self._greatest = _LEAST
@@ -64,7 +66,7 @@ class Spread:
         """Return what was counted."""
         buckets = tuple((*bounds(number), count) for number, count in sorted(self._counts.items()))
         greatest = self._greatest if buckets else 0
-        return Distribution(group, buckets, sum(self._counts.values()), self._total, greatest)
+        return Distribution(group, buckets, sum(self._counts.values()), wrap(self._total, self._signed), greatest)
 
 
 class Groups:
@@ -111,13 +113,14 @@ class Histogram:
         self._clause = clause
         self._value = function(MEASUREMENT, writer.value(clause.value))
         self._groups = groups
+        self._signed = not is_unsigned([clause.value.type])
         self._spreads: dict[Group, Spread] = {}
 
     def add(self, *measurement: Any) -> None:
         """Count a finished measurement."""
         group = self._groups.find(*measurement)
         if group not in self._spreads:
-            self._spreads[group] = Spread(self._step if self._clause.step else bucket_of)
+            self._spreads[group] = Spread(self._step if self._clause.step else bucket_of, signed=self._signed)
         self._spreads[group].add(self._value(*measurement))
 
     def _step(self, value: int) -> int:
@@ -162,6 +165,7 @@ class Statistic:
         return StatisticStats(clause.name, clause.function, unit, clause.by_names, ordered)
 
     def _result(self, count: int, total: int, least: int, greatest: int) -> int:
+        total = wrap(total, not is_unsigned([self._clause.value.type]))
         results = {"count": count, "sum": total, "avg": total // count, "min": least, "max": greatest}
         return results[self._clause.function]
 
