@@ -16,6 +16,8 @@ from ltrules.errors import LtrulesError
 #: verb -> module; a verb's function has its name.
 VERBS = {
     "run": "run",
+    "record": "record",
+    "replay": "replay",
     "check": "check",
     "show": "show",
     "explain": "explain",
