@@ -14,6 +14,10 @@ from ltrules.types import BOOL, DURATION, INT, SIZE, STRING_BYTES, Kind, Type, s
 TYPES = {"duration": DURATION, "int": INT, "size": SIZE, "bool": BOOL, "string": string(STRING_BYTES)}
 
 
+#: Values that overrule those of parameters, by short name, each with the scope from which it is read.
+Given = Mapping[str, tuple[syntax.Expr, Scope]]
+
+
 class ParamReader:
     """Reads parameters. `settings` are `-p` values by "RULE.PARAM" or "PARAM"; `used` collects those that met one."""
 
@@ -23,9 +27,7 @@ class ParamReader:
         self.settings = settings
         self.used: set[str] = set()
 
-    def read(
-        self, nodes: list[syntax.Param], rule: str, scope: Scope, given: Mapping[str, tuple[syntax.Expr, Scope]]
-    ) -> dict[str, model.Param]:
+    def read(self, nodes: list[syntax.Param], rule: str, scope: Scope, given: Given) -> dict[str, model.Param]:
         """Return a rule's parameters by short name; mistakes are noted. `given` are the arguments of a derived rule."""
         params: dict[str, model.Param] = {}
         for node in nodes:

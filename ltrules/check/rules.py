@@ -39,7 +39,7 @@ class RuleChecker:
 
     def check(self, rule: syntax.Rule, name: str, scope: Scope, params: Mapping[str, model.Param]) -> model.Rule:
         """Return the checked rule. Raises Mistake when it has noted what keeps the rule from running."""
-        before = sum(d.severity.fatal for d in self.problems.found)
+        before = self.problems.errors
         clauses = Clauses(rule, self.problems)
         clauses.require()
         base = Place(scope, "this rule", params)
@@ -54,7 +54,7 @@ class RuleChecker:
             measured=frozenset({"latency", "outcome"}),
         )
         checked = self._assemble(rule, name, clauses, base, after, events)
-        if sum(d.severity.fatal for d in self.problems.found) > before:
+        if self.problems.errors > before:
             raise Mistake
         if not (checked.thresh or checked.timeout or checked.histograms or checked.statistics):
             self.problems.note(
