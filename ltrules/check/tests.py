@@ -263,9 +263,10 @@ class _BlockChecker:
         return given
 
     def _name(self, name: syntax.Name | None, item: _Item, scope: Scope) -> str:
-        """Return what a rule is called in the results: as others call it, or as the test does if that is taken."""
+        """Return what a rule is called in the results: as others call it; with a prefix if that is taken."""
         own = item.name or f"{scope.stem}:{item.span.line}"
-        return own if own not in self.rules else str(name or f"{scope.stem}.{own}")
+        choices = own, str(name or own), f"{scope.stem}.{own}"
+        return next((choice for choice in choices if choice not in self.rules), f"{choices[-1]}'")
 
     # --------------------------------------------------------------------------------- steps
     def _event(self, step: syntax.TestEvent, maker: RuleMaker, values: ValueChecker) -> TraceEvent | None:
@@ -294,11 +295,27 @@ class _BlockChecker:
                 "only alerts and timeouts have values",
             )
             return None
-        try:
-            wanted = {rule.name: values.wanted(step, kind, rule, self._labels[rule.name]) for rule in rules}
-        except Mistake:
+        wanted = self._wanted(step, kind, rules, values)
+        if not wanted:
             return None
         return cases.Expectation(kind, step.count, wanted, step.span, step.count_span, step.kind_span)
+
+    def _wanted(
+        self, step: syntax.TestExpect, kind: str, rules: list[model.Rule], values: ValueChecker
+    ) -> dict[str, tuple[cases.Wanted, ...]]:
+        """Return what is wanted of each rule that knows the values; if there is none, what is wrong is noted."""
+        wanted: dict[str, tuple[cases.Wanted, ...]] = {}
+        noted: list[Diagnostic] = []
+        for rule in rules:
+            before = len(self.problems.found)
+            try:
+                wanted[rule.name] = values.wanted(step, kind, rule, self._labels[rule.name])
+            except Mistake:
+                noted = noted or self.problems.found[before:]
+                del self.problems.found[before:]
+        if not wanted:
+            self.problems.found += noted
+        return wanted
 
 
 def _labels(rule: syntax.Rule) -> dict[str, str]:

@@ -76,8 +76,7 @@ class ValueChecker:
         if binding.index is None:
             target = self.typer.names.resolve(name, place, no_symbols)
         else:
-            index = syntax.Number(binding.span, binding.index)
-            target = self.typer.names.element(syntax.Index(name.span, name, index), place)
+            target = self.typer.names.element(syntax.Index(name.span, name, binding.index), place)
         match target:
             case model.EventField(type=sort, field=field):
                 size = min(field.size, STRING_BYTES) if field.shape is Shape.STRING else STRING_BYTES
@@ -122,15 +121,15 @@ class ValueChecker:
             closed=rule.closed if kind == "alert" else None,
             labels=labels,
         )
-        if len(name.path) == 1 and name.path[0] not in ("key", "in", "out"):
-            raise self._unknown(name, place, rule)
+        if name.path[0] not in ("key", "in", "out", "at", *labels) or (len(name.path) == 1 and name.path[0] != "key"):
+            raise self._unknown(name, place)
         match self.typer.names.resolve(name, place, no_symbols):
             case model.Captured(type=sort, where=where, index=index, symbols=symbols):
                 values = {"key": rule.key, "in": rule.opened, "out": rule.closed}[where]
                 return "at" if where == "out" and not rule.pairs else where, values[index].name, sort, symbols
-        raise self._unknown(name, place, rule)
+        raise self._unknown(name, place)
 
-    def _unknown(self, name: syntax.Name, place: Place, rule: model.Rule) -> Mistake:
+    def _unknown(self, name: syntax.Name, place: Place) -> Mistake:
         captured = {
             scope: [f"{scope}.{v.name}" for v in values or ()]
             for scope, values in (("in", place.opened), ("out", place.closed), ("key", place.key))
@@ -163,7 +162,7 @@ class ValueChecker:
     def _each_once(self, bindings: Iterable[syntax.Binding]) -> None:
         places: dict[tuple[str, int | None], Span] = {}
         for binding in bindings:
-            name = str(binding.name).removeprefix("ev."), binding.index
+            name = str(binding.name).removeprefix("ev."), binding.index.value if binding.index else None
             if name in places:
                 raise self.problems.note(
                     "LT210",

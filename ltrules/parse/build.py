@@ -82,7 +82,7 @@ def _bindings(at: Origin, trees: list[Branch | None]) -> tuple[syntax.Binding, .
     for tree in trees:
         if tree is not None:
             label, index, value = parts(tree)
-            place = integer(at, index) if index else None
+            place = number(at, index) if index else None
             found.append(syntax.Binding(at.span(tree), name(at, label), place, expression(at, value)))
     return tuple(found)
 

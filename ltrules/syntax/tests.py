@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ltrules.source import Span
 from ltrules.syntax.events import Probe
-from ltrules.syntax.expressions import Expr, Name, Node, Text
+from ltrules.syntax.expressions import Expr, Name, Node, Number, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Binding(Node):
     """`pid = 42`, `args[0] = 1`, `in.comm = "x"`: a value of an event or of a report."""
 
     name: Name
-    index: int | None
+    index: Number | None
     value: Expr
 
 
