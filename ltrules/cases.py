@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ltrules.alert import Scalar
 from ltrules.catalog.events import Catalog
-from ltrules.model import RuleSet
+from ltrules.model import Rule, RuleSet
 from ltrules.source import Span
-from ltrules.traces import TraceEvent
+from ltrules.traces.event import TraceEvent
 from ltrules.types import Type
 
 #: Kinds of report; every other kind that can be expected is a counter of a rule.
@@ -69,3 +69,11 @@ class Case:
     trace: Path | None
     until_ns: int | None
     expectations: tuple[Expectation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The tests of one file that check, and the rules that they may be about: of this file, and of the one beside it."""
+
+    cases: tuple[Case, ...]
+    rules: tuple[Rule, ...]

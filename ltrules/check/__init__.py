@@ -58,7 +58,6 @@ class _SetChecker:
 
     def check_file(self, scope: Scope, qualified: bool) -> None:
         """Check all rules of a file, and its constants, used or not."""
-        stem = scope.stem
         for const in scope.consts.values():
             self._try_const(const, scope)
         for item in scope.file.items:
@@ -66,9 +65,9 @@ class _SetChecker:
                 continue
             if item.name is not None and scope.rules.get(item.name) is not item:
                 continue  # a second definition, already reported
-            name = item.name or f"{stem}:{item.span.line}"
+            name = scope.name_of(item)
             if item.name is not None and qualified:
-                name = f"{stem}.{name}"
+                name = f"{scope.stem}.{name}"
             while name in self._known:
                 name += "'"
             self._known.add(name)

@@ -29,9 +29,13 @@ class Scope:
 
     @property
     def stem(self) -> str:
-        """The name of the file without its ending, as unnamed rules show it."""
+        """The name of the file without its ending."""
         name = self.file.source.name
         return "line" if name == COMMAND_LINE else Path(name).stem
+
+    def name_of(self, rule: syntax.Rule | syntax.DerivedRule) -> str:
+        """Return what a rule of the file is called: `FILE:LINE` if it has no name."""
+        return rule.name or f"{self.stem}:{rule.span.line}"
 
     @property
     def tested_name(self) -> str:

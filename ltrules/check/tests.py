@@ -20,7 +20,7 @@ from ltrules.check.values import ValueChecker
 from ltrules.diagnostics import Diagnostic, Severity
 from ltrules.errors import InputError
 from ltrules.source import Span
-from ltrules.traces import TraceEvent
+from ltrules.traces.event import TraceEvent
 
 _S = TypeVar("_S", bound=syntax.TestStep)
 _Item = syntax.Rule | syntax.DerivedRule
@@ -31,19 +31,17 @@ _TODO = re.compile(r"#\s*ltrules:\s*todo\b")
 
 def check_tests(
     file: syntax.File, catalog: Catalog, read: Reader, standard: Path | None = None
-) -> tuple[tuple[cases.Case, ...], tuple[Diagnostic, ...]]:
-    """Return the tests of a file that check, and all diagnostics, those of the rules under test included.
+) -> tuple[cases.Suite, tuple[Diagnostic, ...]]:
+    """Return the tests of a file that check, and all diagnostics, those of the rules that they may be about included.
 
     Tests and their rules are checked against `catalog`, unless a test names another. The other arguments are those of
     `check`.
     """
     problems = Problems()
-    blocks = [item for item in file.items if isinstance(item, syntax.TestBlock)]
-    if not blocks:
-        return (), ()
     checker = _TestChecker(ScopeBuilder(problems, read, standard).build(file), catalog, problems)
-    found = tuple(checker.cases(blocks))
-    return found, tuple(sorted(set(problems.found), key=lambda d: d.order))
+    found = tuple(checker.cases([item for item in file.items if isinstance(item, syntax.TestBlock)]))
+    suite = cases.Suite(found, tuple(checker.rules()))
+    return suite, tuple(sorted(set(problems.found), key=lambda d: d.order))
 
 
 class _TestChecker:
@@ -114,24 +112,21 @@ class _TestChecker:
             notes.append(f"there is no {tested} beside this file")
         raise self.problems.unknown("LT203", f"there is no rule `{name}`", name.span, path[-1], known, notes)
 
-    def every_rule(self, block: syntax.TestBlock) -> list[tuple[_Item, Scope]]:
-        """Return the rules of a test that names none: those of its file and of the file that this one tests."""
-        scopes = [self.scope, *([self.scope.subject] if self.scope.subject else [])]
-        found = [
-            (item, scope)
-            for scope in scopes
-            for item in scope.file.items
-            if isinstance(item, _Item) and (item.name is None or scope.rules.get(item.name) is item)
-        ]
-        if not found:
-            tested = self.scope.tested_name
-            raise self.problems.note(
-                "LT208",
-                "there is no rule to test",
-                block.title.span,
-                helps=[f"put the rules in {tested or 'this file'}, or import a file and write `for NAME.RULE`"],
-            )
-        return found
+    def items(self) -> Iterator[tuple[_Item, Scope]]:
+        """Iterate over the rules of the file, and of the one that it tests, as written."""
+        for scope in (self.scope, self.scope.subject):
+            for item in scope.file.items if scope else ():
+                if isinstance(item, _Item) and scope and (item.name is None or scope.rules.get(item.name) is item):
+                    yield item, scope
+
+    def rules(self) -> Iterator[model.Rule]:
+        """Iterate over the same rules, without those that have mistakes."""
+        _, maker = self.maker(None)
+        for item, scope in self.items():
+            try:
+                yield maker.make(item, scope.name_of(item), scope)[0]
+            except Mistake:
+                continue
 
 
 class _BlockChecker:
@@ -233,9 +228,17 @@ class _BlockChecker:
         """Make the rules that the test names, or all, with the params that it gives. Raises Mistake."""
         found: list[tuple[syntax.Name | None, _Item, Scope]] = []
         if self.block.rule is None:
-            found += [(None, *each) for each in self.checker.every_rule(self.block)]
+            found += [(None, *each) for each in self.checker.items()]
         named = [self.block.rule, *(step.rule for step in self._all(syntax.TestExpect))]
         found += [(name, *self.checker.find(name)) for name in named if name is not None]
+        if not found:
+            tested = self.checker.scope.tested_name or "this file"
+            raise self.problems.note(
+                "LT208",
+                "there is no rule to test",
+                self.block.title.span,
+                helps=[f"put the rules in {tested}, or import a file and write `for NAME.RULE`"],
+            )
         given = self._given()
         known: set[str] = set()
         for name, item, scope in found:
@@ -264,7 +267,7 @@ class _BlockChecker:
 
     def _name(self, name: syntax.Name | None, item: _Item, scope: Scope) -> str:
         """Return what a rule is called in the results: as others call it; with a prefix if that is taken."""
-        own = item.name or f"{scope.stem}:{item.span.line}"
+        own = scope.name_of(item)
         choices = own, str(name or own), f"{scope.stem}.{own}"
         return next((choice for choice in choices if choice not in self.rules), f"{choices[-1]}'")
 

@@ -13,7 +13,7 @@ from ltrules.check.problems import Mistake, Problems
 from ltrules.check.rules import SEVERITIES
 from ltrules.check.scope import Place, Scope
 from ltrules.source import Span
-from ltrules.traces import TraceEvent
+from ltrules.traces.event import TraceEvent
 from ltrules.types import BOOL, DURATION, INT, STRING_BYTES, Kind, Type, string
 
 #: What a report knows of itself. Strings are compared whole: a message may have any length.

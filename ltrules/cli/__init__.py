@@ -16,6 +16,7 @@ from ltrules.errors import LtrulesError
 VERBS = {
     "run": "run",
     "check": "check",
+    "test": "test",
     "show": "show",
     "explain": "explain",
     "events": "events",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ltrules.cases import Case
 from ltrules.errors import LtrulesError
+from ltrules.testing.coverage import Coverage
 from ltrules.testing.judging import Verdict, judge
 from ltrules.testing.running import Trial, run_case
 
@@ -48,12 +49,14 @@ class Result:
         return 0 if self.outcome in GOOD else 1
 
 
-def run_cases(cases: Sequence[Case]) -> Iterator[Result]:
+def run_cases(cases: Sequence[Case], coverage: Coverage | None = None) -> Iterator[Result]:
     """Run tests, and judge them; one that cannot be run does not keep the others from it."""
     for case in cases:
         try:
-            trial = run_case(case)
+            trial = run_case(case, coverage.watch if coverage else None)
         except LtrulesError as error:
             yield Result(case, None, trouble=error)
             continue
+        if coverage:
+            coverage.add(case.rules, trial)
         yield Result(case, trial, judge(case, trial.reports, trial.stats, trial.start_ns))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ltrules.alert import Alert, Stats
 from ltrules.cases import Case
 from ltrules.errors import InputError
-from ltrules.semantics import Reference
+from ltrules.semantics import Reference, Watch
 from ltrules.traces import Trace, TraceEvent, needs_of, open_trace
 
 #: Counters that grow with a report, which is kept itself, and the one that is what the others leave.
@@ -41,29 +41,32 @@ class Trial:
         return tuple(report for moment in self.moments for report in moment.reports)
 
 
-def run_case(case: Case) -> Trial:
-    """Run a test. Raises an error of `ltrules.errors` if its trace cannot be read, or is damaged."""
+def run_case(case: Case, watch: Watch | None = None) -> Trial:
+    """Run a test; `watch` is told what each clause does.
+
+    Raises an error of `ltrules.errors` if the trace cannot be read, or is damaged.
+    """
     if case.trace is None:
-        return _run_events(case)
+        return _run_events(case, watch)
     with open_trace(case.trace, case.catalog, needs_of(case.rules)) as trace:
-        return _run_trace(case, trace)
+        return _run_trace(case, trace, watch)
 
 
-def _run_events(case: Case) -> Trial:
-    watched = _Watched(case)
+def _run_events(case: Case, watch: Watch | None) -> Trial:
+    timeline = _Timeline(case, watch)
     for event in case.events:
-        watched.wait(event.time_ns)
-        watched.happen(event)
+        timeline.wait(event.time_ns)
+        timeline.happen(event)
     if case.until_ns is not None:
-        watched.wait(case.until_ns)
-    return Trial(0, tuple(watched.moments), watched.reference.stats())
+        timeline.wait(case.until_ns)
+    return Trial(0, tuple(timeline.moments), timeline.reference.stats())
 
 
-class _Watched:
+class _Timeline:
     """Rules at work on the events of a test, with a look at their numbers after each."""
 
-    def __init__(self, case: Case) -> None:
-        self.reference = Reference(case.rules)
+    def __init__(self, case: Case, watch: Watch | None) -> None:
+        self.reference = Reference(case.rules, watch=watch)
         self.moments: list[Moment] = []
         self._before = self._counters()
 
@@ -93,14 +96,14 @@ class _Watched:
         }
 
 
-def _run_trace(case: Case, trace: Trace) -> Trial:
+def _run_trace(case: Case, trace: Trace, watch: Watch | None) -> Trial:
     recorded_on = trace.header.get("arch", case.rules.machine)
     if recorded_on != case.rules.machine:
         raise InputError(
             f"the trace is of {recorded_on}, and the rules were checked for {case.rules.machine}:"
             f" name a catalog of {recorded_on} with `catalog`"
         )
-    reference = Reference(case.rules)
+    reference = Reference(case.rules, watch=watch)
     start_ns, reports = -1, list[Alert]()
     for event in trace:
         if start_ns < 0:

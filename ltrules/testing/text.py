@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from ltrules.sinks.summary import clean
 from ltrules.testing.judging import Verdict
@@ -24,97 +25,101 @@ _LEFT = 56
 _MOMENTS = 40
 _RED, _GREEN, _YELLOW, _BOLD = "31", "32", "33", "1"
 _COLORS = {"passed": _GREEN, "todo": _YELLOW}
+_HEADS = {"error": "ERROR", "failed": "FAILED", "mended": "FAILED"}
 
 
-class TextReport:
-    """Writes results as lines; in colour if asked."""
+class Paint:
+    """Colours text, or leaves it as it is."""
 
-    def __init__(self, color: bool, verbose: bool) -> None:
+    def __init__(self, color: bool) -> None:
         self.color = color
-        self.verbose = verbose
 
-    def file(self, name: str, results: Sequence[Result]) -> Iterator[str]:
-        """Iterate over the lines of one file."""
-        for result in results:
-            if result.outcome not in GOOD:
-                yield from self._failure(result)
-            elif self.verbose:
-                yield f"{self._outcome(result)} {_place(result)}: {clean(result.case.title)}"
-        yield f"{clean(name)}: {self._counts(results)}"
-
-    def total(self, results: Sequence[Result]) -> str:
-        """Return the last line."""
-        plural = "" if len(results) == 1 else "s"
-        return f"{len(results)} test{plural}: {self._counts(results)}"
-
-    def _counts(self, results: Sequence[Result]) -> str:
-        counts = Counter(result.outcome for result in results)
-        parts = [
-            self._paint(f"{counts[outcome]} {words}", _COLORS.get(outcome, _RED))
-            for outcome, words in OUTCOMES.items()
-            if counts[outcome]
-        ]
-        return ", ".join(reversed(parts)) or "none"
-
-    def _outcome(self, result: Result) -> str:
-        return self._paint(f"{result.outcome:<6}", _COLORS.get(result.outcome, _RED))
-
-    # ------------------------------------------------------------------------------ failures
-    def _failure(self, result: Result) -> Iterator[str]:
-        head = "ERROR" if result.trial is None else "FAILED"
-        yield f"{self._paint(head, _RED)} {_place(result)}: {self._paint(clean(result.case.title), _BOLD)}"
-        if result.trial is None:
-            yield f"  {clean(str(result.trouble))}"
-        elif result.outcome == "mended":
-            yield "  it is marked `# ltrules: todo`, and passes: take the mark away"
-        else:
-            yield from self._expected(result, result.trial)
-            yield from self._timeline(result, result.trial)
-        yield ""
-
-    def _expected(self, result: Result, trial: Trial) -> Iterator[str]:
-        rows = []
-        for verdict in result.verdicts:
-            mark = "  " if verdict.passed else self._paint("! ", _RED)
-            rows.append((mark, expectation_text(verdict.expectation), _made(verdict, trial)))
-        yield from self._table(("expected", "made"), rows)
-
-    def _timeline(self, result: Result, trial: Trial) -> Iterator[str]:
-        several = len(result.case.rules.rules) > 1
-        rows = []
-        for moment in trial.moments[:_MOMENTS]:
-            left = exact_duration(moment.time_ns)
-            if moment.event is not None:
-                left += f"  {event_text(moment.event)}"
-            rows.append(("  ", left, "\n".join(_moment(moment, trial, several))))
-        yield ""
-        yield from self._table(("what happened", "what was made of it"), rows)
-        rest = len(trial.moments) - len(rows)
-        if rest > 0:
-            yield f"  … and {rest} more"
-
-    def _table(self, titles: tuple[str, str], rows: Sequence[tuple[str, str, str]]) -> Iterator[str]:
-        """Iterate over the lines of rows of a mark and two columns; both columns may take several lines."""
-        width = min(max((len(left) for _, left, _ in rows), default=0), _LEFT)
-        width = max(width, len(titles[0]))
-        yield f"  {self._paint(titles[0].ljust(width), _BOLD)}  {self._paint(titles[1], _BOLD)}"
-        for mark, left, right in rows:
-            lefts = textwrap.wrap(clean(left), width, subsequent_indent="    ", break_long_words=False) or [""]
-            rights = right.split("\n")
-            for i in range(max(len(lefts), len(rights))):
-                start = lefts[i] if i < len(lefts) else ""
-                end = rights[i] if i < len(rights) else ""
-                yield f"{mark if i == 0 else '  '}{start.ljust(width)}  {clean(end)}".rstrip()
-
-    def _paint(self, text: str, code: str) -> str:
+    def __call__(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.color else text
+
+
+_PLAIN = Paint(False)
+
+
+def file_lines(name: str, results: Sequence[Result], color: bool = False, verbose: bool = False) -> Iterator[str]:
+    """Iterate over the lines of one file: the tests that failed, and how many did what."""
+    paint = Paint(color)
+    for result in results:
+        if result.outcome not in GOOD:
+            yield f"{paint(_HEADS[result.outcome], _RED)} {_place(result)}: {paint(clean(result.case.title), _BOLD)}"
+            yield from failure_lines(result, paint)
+            yield ""
+        elif verbose:
+            outcome = paint(f"{result.outcome:<6}", _COLORS[result.outcome])
+            yield f"{outcome} {_place(result)}: {clean(result.case.title)}"
+    yield f"{clean(name)}: {_counts(results, paint)}"
+
+
+def total_line(results: Sequence[Result], color: bool = False) -> str:
+    """Return the last line."""
+    plural = "" if len(results) == 1 else "s"
+    return f"{len(results)} test{plural}: {_counts(results, Paint(color))}"
+
+
+def failure_lines(result: Result, paint: Paint = _PLAIN) -> Iterator[str]:
+    """Iterate over what went wrong in a test: what was expected beside what was made, and when."""
+    if result.trial is None:
+        yield f"  {clean(str(result.trouble))}"
+    elif result.outcome == "mended":
+        yield "  it is marked `# ltrules: todo`, and passes: take the mark away"
+    else:
+        yield from _expected(result, result.trial, paint)
+        yield ""
+        yield from _timeline(result, result.trial, paint)
+
+
+def _counts(results: Sequence[Result], paint: Paint) -> str:
+    counts = Counter(result.outcome for result in results)
+    parts = [
+        paint(f"{counts[outcome]} {words}", _COLORS.get(outcome, _RED))
+        for outcome, words in OUTCOMES.items()
+        if counts[outcome]
+    ]
+    return ", ".join(reversed(parts)) or "none"
+
+
+def _expected(result: Result, trial: Trial, paint: Paint) -> Iterator[str]:
+    rows = []
+    for verdict in result.verdicts:
+        mark = "  " if verdict.passed else paint("! ", _RED)
+        rows.append((mark, expectation_text(verdict.expectation), [_made(verdict)]))
+    return _table(("expected", "made"), rows, paint)
+
+
+def _timeline(result: Result, trial: Trial, paint: Paint) -> Iterator[str]:
+    several = len(result.case.rules.rules) > 1
+    rows = []
+    for moment in trial.moments[:_MOMENTS]:
+        left = exact_duration(moment.time_ns)
+        if moment.event is not None:
+            left += f"  {event_text(moment.event)}"
+        rows.append(("  ", left, list(_moment(moment, trial, several))))
+    yield from _table(("what happened", "what was made of it"), rows, paint)
+    rest = len(trial.moments) - len(rows)
+    if rest > 0:
+        yield f"  … and {rest} more"
+
+
+def _table(titles: tuple[str, str], rows: Sequence[tuple[str, str, list[str]]], paint: Paint) -> Iterator[str]:
+    """Iterate over the lines of rows of a mark and two columns; both columns may take several lines."""
+    width = max(min(max((len(left) for _, left, _ in rows), default=0), _LEFT), len(titles[0]))
+    yield f"  {paint(titles[0].ljust(width), _BOLD)}  {paint(titles[1], _BOLD)}"
+    for mark, left, right in rows:
+        wrapped = textwrap.wrap(clean(left), width, subsequent_indent="    ") or [""]
+        for i, (start, end) in enumerate(zip_longest(wrapped, right, fillvalue="")):
+            yield f"{mark if i == 0 else '  '}{start.ljust(width)}  {clean(end)}".rstrip()
 
 
 def _place(result: Result) -> str:
     return clean(f"{result.case.span.source.name}:{result.case.span.line}")
 
 
-def _made(verdict: Verdict, trial: Trial) -> str:
+def _made(verdict: Verdict) -> str:
     """Return how many were made, and what the nearest one has that was not wanted."""
     if verdict.nearest is None:
         return str(verdict.made)

@@ -66,8 +66,8 @@ def check_block(text: str, directory: Path, name: str = "x_test.lt") -> tuple[tu
         return file
 
     file, mistakes = parse(Source(str(directory / name), text))
-    cases, more = check_tests(file, CATALOG, read)
-    return cases, [*mistakes, *found, *more]
+    suite, more = check_tests(file, CATALOG, read)
+    return suite.cases, [*mistakes, *found, *more]
 
 
 def good(text: str, directory: Path, name: str = "x_test.lt") -> Case:

@@ -1,0 +1,47 @@
+"""Tell what each clause of a rule did at each event, seen from outside by what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from ltrules import model
+from ltrules.semantics.reading import Reading
+from ltrules.semantics.rule import RuleState, Step
+from ltrules.traces import TraceEvent
+
+
+class Did(Enum):
+    """What a clause did at an event of its own."""
+
+    ACTED = "acted"
+    RULED_OUT = "ruled out"  # by its `where`
+    FOUND_NONE = "found none"  # no measurement was pending for its key, or one that was too old
+
+
+Watch = Callable[[model.Rule, model.Handler, Did], None]
+
+#: Counters that grow when a clause acts: one of them for each that is not ruled out and finds what it needs.
+_ACTS = ("opened", "kept", "closed", "cancelled")
+
+
+def watched(step: Step, state: RuleState, watch: Watch) -> Step:
+    """Return a step that does the same, and tells what it did."""
+
+    def acts() -> int:
+        return sum(state.counters[name] for name in _ACTS)
+
+    def run(reading: Reading, event: TraceEvent) -> None:
+        key = reading.match(event)
+        found = key in state.pending
+        before, expired = acts(), state.counters["expired"]
+        step.run(reading, event)
+        if acts() > before:
+            did = Did.ACTED
+        elif key is not None and (not found or state.counters["expired"] > expired):
+            did = Did.FOUND_NONE
+        else:
+            did = Did.RULED_OUT
+        watch(state.rule, step.handler, did)
+
+    return step._replace(run=run)
