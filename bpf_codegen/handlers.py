@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from bpf_codegen import measures
 from bpf_codegen.expressions import NO_EVENT, Writer, local_name, record_path, walk
@@ -22,21 +23,34 @@ def handler_function(rule: Rule, handler: Handler, program: Program) -> str:
         condition = writer.condition(handler.early)
         early = [f"if (!({condition}))", "\treturn;"]
     text = [*writer.buffers(), *early, *body]
-    lines = [*_arguments(handler, program, text), *text]
-    context = "u64 *ctx" if program.access is Access.RAW else f"struct {program.record} *ctx"
-    if program.access is Access.OFFSET:
-        context = "void *ctx"
+    lines = [*arguments(handler_exprs(handler), program, text), *text]
     return (
         f"/* {comment(handler.comment)} */\n"
-        f"static __always_inline void {handler.name}({context}, u64 *now)\n{{\n{indent(lines)}}}\n\n"
+        f"static __always_inline void {handler.name}({context_type(program)}ctx, u64 *now)\n{{\n{indent(lines)}}}\n\n"
     )
 
 
-def _arguments(handler: Handler, program: Program, body: list[str]) -> list[str]:
-    """Return the declarations of what a handler reads: raw arguments, or the integers of a classic record."""
-    exprs = (*handler.key, handler.early, handler.late, handler.took, *handler.saves)
+def context_type(program: Program) -> str:
+    """Return the C type of a program's context, ready to have its name put behind."""
+    match program.access:
+        case Access.RAW:
+            return "u64 *"
+        case Access.RECORD:
+            return f"struct {program.record} *"
+        case Access.OFFSET:
+            return "void *"
+
+
+def handler_exprs(handler: Handler) -> tuple[Expr | None, ...]:
+    """Return the expressions that a handler has of its event."""
+    return (*handler.key, handler.early, handler.late, handler.took, *handler.saves)
+
+
+def arguments(exprs: Iterable[Expr | None], program: Program, body: list[str]) -> list[str]:
+    """Return the declarations of what some expressions read: raw arguments, or the integers of a classic record."""
+    nodes = [node for expr in exprs for node in walk(expr)]
     if program.access is not Access.RAW:
-        fields = {e.name: e for expr in exprs for e in walk(expr) if isinstance(e, FieldValue)}
+        fields = {e.name: e for e in nodes if isinstance(e, FieldValue)}
         if not fields:
             return []
         written = " ".join(body)
@@ -44,7 +58,7 @@ def _arguments(handler: Handler, program: Program, body: list[str]) -> list[str]
         # else keep the sum of both in a register for the next reading.
         reads = [f for f in fields.values() if not f.string and re.search(rf"\b{local_name(f)}\b", written)]
         return ["OPAQUE(ctx);", *(_read(f, program) for f in reads)]
-    texts = " ".join(e.raw for expr in exprs for e in walk(expr) if isinstance(e, FieldValue))
+    texts = " ".join(e.raw for e in nodes if isinstance(e, FieldValue))
     used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"->\s*\w+", "", texts)))
     return [
         f"{sort}{'' if sort.endswith('*') else ' '}{name} = ({sort if not sort.endswith('*') else 'void *'})ctx[{i}];"

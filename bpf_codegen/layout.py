@@ -17,6 +17,8 @@ OUTCOME_SHIFT = 8
 #: What `kind` says.
 KIND_ALERT = 0
 KIND_TIMEOUT = 1
+#: struct event: time, number of the program, cpu.
+EVENT_HEAD = "QII"
 #: struct statistic: count, sum, min, max.
 STATISTIC = "=Qqqq"
 
@@ -29,6 +31,11 @@ def member_format(members: Iterable[Member]) -> str:
 def record_format(rule: Rule) -> str:
     """Return the `struct` format of a rule's record: head, key, saved and closing values."""
     return "=" + HEAD + member_format((*rule.key, *rule.saved, *rule.closing))
+
+
+def event_format(members: Iterable[Member]) -> str:
+    """Return the `struct` format of a recorded event: head and values."""
+    return "=" + EVENT_HEAD + member_format(members)
 
 
 def counters_format() -> str:

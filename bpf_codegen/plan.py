@@ -240,7 +240,8 @@ class Access(Enum):
 class Program:
     """One BPF program: one event and the handlers of all rules there, in the order in which they run.
 
-    `record` is the BTF name of the classic record; `arguments` are (C type, name) of the raw tracepoint's.
+    `record` is the BTF name of the classic record; `arguments` are (C type, name) of the raw tracepoint's. `recorded`
+    is what goes into a recording, beside time and CPU; None if the event is not recorded.
     """
 
     name: str
@@ -250,6 +251,7 @@ class Program:
     handlers: tuple[Handler, ...]
     record: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
+    recorded: tuple[FieldValue | Context, ...] | None = None
 
     @property
     def section(self) -> str:
@@ -268,9 +270,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything for one object file. `ring_bytes` is the size of the alert ring buffer, a power of two."""
+    """Everything for one object file.
+
+    `ring_bytes` is the size of the ring buffer of alerts, `event_bytes` that of recorded events: powers of two, or 0
+    where nothing is recorded.
+    """
 
     rules: tuple[Rule, ...]
     programs: tuple[Program, ...]
     parameters: tuple[Parameter, ...] = field(default=())
     ring_bytes: int = 1 << 20
+    event_bytes: int = 0

@@ -14,6 +14,8 @@ from ltrules.naming import member_of, members, unique
 from ltrules.raw import RAW_EVENTS
 from ltrules.types import INT, STRING_BYTES, Kind, Type
 
+#: Names of the generated program's own.
+_TAKEN = frozenset("alerts counters control event events sweep unrecorded".split())
 _ROLE_ORDER = {role: i for i, role in enumerate(model.Role)}
 
 
@@ -66,7 +68,7 @@ class _Lowerer:
         self.catalog = catalog
         self.params = params
         self.controls = controls
-        self.names = unique([r.name for r in rules.rules], {"alerts", "counters", "control", "sweep"})
+        self.names = unique([r.name for r in rules.rules], _TAKEN)
 
     # ----------------------------------------------------------------------------- rules
     def rule(self, rule: model.Rule, index: int) -> plan.Rule:

@@ -15,6 +15,7 @@ from ltrules.errors import LtrulesError
 #: verb -> module; a verb's function has its name.
 VERBS = {
     "run": "run",
+    "record": "record",
     "check": "check",
     "test": "test",
     "show": "show",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bpf_codegen import layout, measures, plan, render
 from bpf_codegen.measures import map_name
@@ -16,9 +17,11 @@ from ltrules.engines import decode
 from ltrules.engines.compiler import compile_object
 from ltrules.engines.features import require_engine
 from ltrules.engines.programs import Programs
+from ltrules.engines.recording import RecordedEvents
 from ltrules.errors import EngineUnavailable, LoadError
 from ltrules.evaluate import Constants, evaluate
 from ltrules.lower import lower
+from ltrules.recording import recorded_plan
 
 #: A sweep from user space is a system call and a walk over the tables: not more often than this.
 LEAST_SWEEP_NS = 10_000_000
@@ -46,12 +49,23 @@ class LibbpfEngine:
             return str(reason)
         return None
 
-    def open(self, rules: model.RuleSet) -> LibbpfSession:
-        """Compile, load and attach. Raises EngineError."""
+    def open(self, rules: model.RuleSet, event_bytes: int = 0) -> LibbpfSession:
+        """Compile, load and attach. Raises EngineError.
+
+        With `event_bytes`, a power of two, their events are recorded too, through a ring buffer of that size.
+        """
         require_engine()
         planned = lower(rules, self.catalog)
         refuse_too_many_maps(planned)
+        if event_bytes:
+            planned = recorded_plan(planned, event_bytes, rules=True)
         return LibbpfSession(rules, planned)
+
+    def record(self, rules: model.RuleSet, event_bytes: int) -> LibbpfSession:
+        """Compile, load and attach what records the events of some rules, and nothing else. Raises EngineError."""
+        require_engine()
+        planned = recorded_plan(lower(rules, self.catalog), event_bytes, rules=False)
+        return LibbpfSession(replace(rules, rules=(), params=()), planned)
 
 
 def refuse_too_many_maps(planned: plan.Plan) -> None:
@@ -96,18 +110,21 @@ class LibbpfSession:
         self._delivered = [0] * len(rules.rules)
         self._offset_ns = decode.wall_offset()
         self._stopped = False
+        self.stopped_ns = 0
         if any(p.access is not plan.Access.RAW for p in planned.programs):
             mount_tracefs()
         self._programs = Programs.load(compile_object(render(planned)))
         try:
             self._write_control()
             self._programs.attach()
+            self.started_ns = time.monotonic_ns()
             self._enable(True)
         except BaseException:
             self._programs.close()
             raise
         self.sweep_ns = sweep_period_ns(rules) if self._programs.has_program("sweep") else None
         self._next_sweep = time.monotonic_ns()
+        self.recorded = RecordedEvents(self._programs, planned) if planned.event_bytes else None
 
     def __enter__(self) -> LibbpfSession:
         return self
@@ -165,6 +182,7 @@ class LibbpfSession:
         self._enable(False)
         self._programs.detach()
         self._programs.quiesce()
+        self.stopped_ns = time.monotonic_ns()
         if self._programs.has_program("sweep"):
             self._programs.run("sweep")
         alerts: list[Alert] = []
@@ -175,13 +193,17 @@ class LibbpfSession:
     # ------------------------------------------------------------------------------ numbers
     def stats(self) -> Stats:
         """Return the numbers up to now."""
-        missed = {}
-        by_name = {p.name[:_PROGRAM_NAME]: f"{p.category}:{p.event}" for p in self.plan.programs}
-        for info in self._programs.program_infos():
-            if info.recursion_misses and info.name in by_name:
-                missed[by_name[info.name]] = info.recursion_misses
         rules = tuple(self._rule_stats(i) for i in range(len(self.rules.rules)))
-        return Stats(LibbpfEngine.name, rules, missed)
+        return Stats(LibbpfEngine.name, rules, self.missed())
+
+    def missed(self) -> dict[str, int]:
+        """Return how many events the kernel kept from our programs up to now, by event; none is 0."""
+        by_name = {p.name[:_PROGRAM_NAME]: f"{p.category}:{p.event}" for p in self.plan.programs}
+        return {
+            by_name[info.name]: info.recursion_misses
+            for info in self._programs.program_infos()
+            if info.recursion_misses and info.name in by_name
+        }
 
     def memory(self) -> Mapping[str, int]:
         """Return the bytes of kernel memory that each map takes."""

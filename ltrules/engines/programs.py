@@ -7,10 +7,9 @@ import errno
 import mmap
 import os
 import re
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from ctypes import byref
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,17 @@ from ltrules.engines import maps
 from ltrules.engines._libbpf import (
     ObjectOpenOptions,
     ProgramInformation,
-    Sample,
     TestRunOptions,
     library,
     membarrier,
     sized,
     take_messages,
-    wait_readable,
 )
 from ltrules.engines.features import NEEDS_BTF, NEEDS_PRIVILEGE, Host
 from ltrules.engines.maps import Map
+from ltrules.engines.rings import Ring, uninterrupted
 from ltrules.errors import AttachError, LoadError
 
-#: Records taken by one poll, at most: a flood must not keep us from everything else.
-BATCH = 16384
 #: Characters of a verifier's log to keep: its end says what is wrong.
 LOG_END = 16384
 BTF = Path("/sys/kernel/btf/vmlinux")
@@ -64,10 +60,8 @@ class Programs:
         """Take over a `struct bpf_object *`; use `load`."""
         self._bpf = library()
         self._handle: int | None = handle
-        self._records: list[bytes] = []
-        self._ring: tuple[int, int] | None = None  # libbpf's ring buffer, and the map's file descriptor
+        self._rings: dict[str, Ring] = {}
         self._control: mmap.mmap | None = None
-        self._receive = Sample(self._append)  # libbpf keeps the address: it must live as long as we do
         self._resources = ExitStack()
         self._resources.callback(self._bpf.bpf_object__close, handle)
         self._links = ExitStack()
@@ -87,7 +81,7 @@ class Programs:
         except OSError as error:
             raise LoadError(f"the object cannot be read: {os.strerror(error.errno or 0)}", take_messages()) from None
         try:
-            with _uninterrupted():
+            with uninterrupted():
                 bpf.bpf_object__load(programs._handle)
         except BaseException as error:
             programs.close()
@@ -104,7 +98,7 @@ class Programs:
 
     def attach(self) -> None:
         """Attach all programs but those for `run`; none stays attached if one cannot be. Raises AttachError."""
-        with _uninterrupted():
+        with uninterrupted():
             for program in self._programs():
                 section = self._bpf.bpf_program__section_name(program).decode()
                 if section == "syscall":
@@ -119,7 +113,7 @@ class Programs:
 
     def detach(self) -> None:
         """Detach all programs; a run that began before may still be on its way: see `quiesce`. Raises OSError."""
-        with _uninterrupted():
+        with uninterrupted():
             self._links.close()
 
     def quiesce(self) -> None:
@@ -129,29 +123,22 @@ class Programs:
 
     def close(self) -> None:
         """Detach and free everything, also when a step fails; again does nothing. Raises OSError."""
-        self._handle = self._ring = None
-        with _uninterrupted(), self._resources:
+        self._handle = None
+        self._rings.clear()
+        with uninterrupted(), self._resources:
             self.detach()
 
-    def poll(self, timeout_ms: int) -> list[bytes]:
-        """Return the records of the ring buffer "alerts", at most BATCH; wait up to `timeout_ms` for the first.
+    def poll(self, timeout_ms: int, ring: str = "alerts") -> list[bytes]:
+        """Return the records of a ring buffer, at most rings.BATCH; wait up to `timeout_ms` for the first.
 
         A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
         Raises OSError.
         """
-        ring, fd = self._ring_buffer()
-        if not self._records:
-            wait_readable(fd, timeout_ms)
-        # Not ring_buffer__poll: its epoll sleeps through records that follow one discarded without a wake-up.
-        with _uninterrupted():
-            try:
-                self._bpf.ring_buffer__consume(ring)
-            except OSError as error:
-                if error.errno != errno.ECANCELED:
-                    raise
-        records = self._records.copy()
-        self._records.clear()
-        return records
+        if ring not in self._rings:
+            made = Ring(self._map(ring).fd)
+            self._resources.callback(made.close)
+            self._rings[ring] = made
+        return self._rings[ring].poll(timeout_ms)
 
     def write_control(self, offset: int, data: bytes) -> None:
         """Write to the global variables in ".data" while the programs run. Raises OSError."""
@@ -230,14 +217,6 @@ class Programs:
             raise KeyError(f"no map {name!r}")
         return maps.map_at(pointer)
 
-    def _ring_buffer(self) -> tuple[int, int]:
-        if self._ring is None:
-            fd = self._map("alerts").fd
-            ring = self._bpf.ring_buffer__new(fd, self._receive, None, None)
-            self._resources.callback(self._bpf.ring_buffer__free, ring)
-            self._ring = ring, fd
-        return self._ring
-
     def _map_control(self, control: Map) -> mmap.mmap | None:
         """Return ".data" as memory; None where the kernel cannot map it (before Linux 5.5)."""
         size = -(-control.value_size // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -247,21 +226,6 @@ class Programs:
             return None
         self._resources.callback(self._control.close)
         return self._control
-
-    def _append(self, _context: int, address: int, size: int) -> int:
-        """Keep a record; the negative result ends `ring_buffer__consume`, with this record taken."""
-        self._records.append(ctypes.string_at(address, size))
-        return -errno.ECANCELED if len(self._records) >= BATCH else 0
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold signals back: an exception that a handler raises within a ctypes callback would be lost."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _refusal(number: int, log: str) -> LoadError | AttachError:
