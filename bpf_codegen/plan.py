@@ -23,6 +23,7 @@ COUNTERS = (
     "alerts",
     "timeouts",
     "suppressed",
+    "unqueued",
     "lost",
 )
 
@@ -141,7 +142,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts of `value`, in log-linear buckets, or from `low` in `buckets` of `step` with one more at either end."""
+    """Counts of `value`, in log-linear buckets, or from `low` in `buckets` of `step` with one more at either end.
+
+    `unsigned` tells how the 64 bits of a value are read, as in `Operation`.
+    """
 
     name: str
     value: Expr
@@ -149,15 +153,17 @@ class Histogram:
     low: int = 0
     step: int = 0  # 0: log-linear
     buckets: int = BUCKETS
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Count, sum, least and greatest of `value` in each group."""
+    """Count, sum, least and greatest of `value` in each group; see `Histogram`."""
 
     name: str
     value: Expr
     group: Group
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,11 @@ class Handler:
     outcome: int = 0
     took: Expr | None = None
 
+    @property
+    def exprs(self) -> tuple[Expr | None, ...]:
+        """All that it has of its event."""
+        return (*self.key, self.early, self.late, self.took, *self.saves)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -210,6 +221,7 @@ class Rule:
     closing: tuple[Member, ...]
     sets: int  # of WAYS slots each, a power of two; 0 for a rule that pairs nothing
     keep_first: bool = False
+    evict: bool = False  # a full set drops its oldest measurement, instead of the new one
     when: Expr | None = None
     thresh: Expr | None = None
     timeout: Expr | None = None
@@ -218,6 +230,11 @@ class Rule:
     rate: Rate | None = None
     histograms: tuple[Histogram, ...] = ()
     statistics: tuple[Statistic, ...] = ()
+
+    @property
+    def queued(self) -> bool:
+        """Tell whether openings are queued, to be looked at when they are due."""
+        return self.sets > 0 and self.timeout is not None
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -262,9 +279,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A member of `struct control` after `enabled`: its value when the programs are loaded."""
+    """A member of `struct control`, the parameter of the rules that it holds, and its value when they are loaded."""
 
     member: Member
+    source: str
     value: int | bytes
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bpf_codegen.expressions import Writer, local_name
-from bpf_codegen.handlers import arguments, context_type
 from bpf_codegen.plan import Context, FieldValue, Member, Plan, Program
-from bpf_codegen.text import c_member, indent
+from bpf_codegen.reading import context_type, reads
+from bpf_codegen.text import array_map, c_member, indent
 
 #: TASK_COMM_LEN in include/linux/sched.h.
 _COMM_BYTES = 16
@@ -15,6 +15,7 @@ def declarations(plan: Plan) -> str:
     """Return the ring buffer of events, and the counts of those that found it full; "" if nothing is recorded."""
     if not plan.event_bytes:
         return ""
+    unrecorded = array_map("unrecorded", "u64", len(plan.programs), "PERCPU_ARRAY")
     return f"""/* Recorded events; user space reads them in batches, so that an event wakes nobody. */
 struct {{
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -28,14 +29,7 @@ struct event {{
 }};
 
 /* Events that found no room, by number. */
-struct {{
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, {len(plan.programs)});
-	__type(key, u32);
-	__type(value, u64);
-}} unrecorded SEC(".maps");
-
-static __always_inline void count_unrecorded(u32 number)
+{unrecorded}static __always_inline void count_unrecorded(u32 number)
 {{
 	u64 *count = bpf_map_lookup_elem(&unrecorded, &number);
 
@@ -70,14 +64,15 @@ def function(program: Program, number: int) -> str:
     ]
     name = f"struct {program.name}_event"
     lines = [
-        *arguments(values, program, fill),
+        *reads(values, program, fill),
+        "u64 at = event_time(now);",
         f"{name} *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);",
         "",
         "if (!event) {",
         f"\tcount_unrecorded({number});",
         "\treturn;",
         "}",
-        f"event->head = (struct event){{ *now, {number}, bpf_get_smp_processor_id() }};",
+        f"event->head = (struct event){{ at, {number}, bpf_get_smp_processor_id() }};",
         *fill,
         "bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);",
     ]

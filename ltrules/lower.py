@@ -14,8 +14,11 @@ from ltrules.naming import member_of, members, unique
 from ltrules.raw import RAW_EVENTS
 from ltrules.types import INT, STRING_BYTES, Kind, Type
 
-#: Names of the generated program's own.
-_TAKEN = frozenset("alerts counters control event events sweep unrecorded".split())
+#: Names that generated C has for its own: of maps, programs, functions and structs beside those of the rules.
+_TAKEN = frozenset(
+    "alerts arm control counters enqueue event events head histogram key look pace pending queue queues rate rates set"
+    " sets statistic statistics step sweep sweeper sweepers sweeping unrecorded visit walk".split()
+)
 _ROLE_ORDER = {role: i for i, role in enumerate(model.Role)}
 
 
@@ -55,7 +58,7 @@ def _kernel_exprs(rule: model.Rule) -> Iterable[model.Expr]:
 
 def _parameter(param: model.Param, name: str) -> plan.Parameter:
     value = param.value.encode() if isinstance(param.value, str) else param.value
-    return plan.Parameter(member_of(name, param.type), value)
+    return plan.Parameter(member_of(name, param.type), param.name, value)
 
 
 class _Lowerer:
@@ -86,12 +89,14 @@ class _Lowerer:
             return groups[identity]
 
         everything = plan.Group("all", (), ())
-        histograms = [plan.Histogram("latency", plan.Latency(), everything)]
+        histograms = [plan.Histogram("latency", plan.Latency(), everything, unsigned=True)]
         for i, h in enumerate(rule.histograms, 1):
             buckets = -(-(h.high - h.low) // h.step) + 2 if h.step else plan.BUCKETS
-            histograms.append(plan.Histogram(f"hist{i}", self.expr(h.value, rule), group(h.by), h.low, h.step, buckets))
+            value, unsigned = self.expr(h.value, rule), is_unsigned([h.value.type])
+            histograms.append(plan.Histogram(f"hist{i}", value, group(h.by), h.low, h.step, buckets, unsigned))
         statistics = [
-            plan.Statistic(f"stat{i}", self.expr(s.value, rule), group(s.by)) for i, s in enumerate(rule.statistics, 1)
+            plan.Statistic(f"stat{i}", self.expr(s.value, rule), group(s.by), is_unsigned([s.value.type]))
+            for i, s in enumerate(rule.statistics, 1)
         ]
         rate = None
         if rule.rate:
@@ -105,6 +110,7 @@ class _Lowerer:
             closing=members(rule.closed),
             sets=_sets(rule.inflight) if rule.pairs else 0,
             keep_first=rule.keep_first,
+            evict=rule.evict,
             when=self._maybe(rule.when, rule),
             thresh=self._maybe(rule.thresh, rule),
             timeout=self._maybe(rule.timeout.limit if rule.timeout else None, rule),

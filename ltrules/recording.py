@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from bpf_codegen import plan
 from bpf_codegen.expressions import walk
-from bpf_codegen.handlers import handler_exprs
 
 #: The ring buffer of events, if nothing else is said: 16 MiB hold some 200,000 of them, what a busy CPU makes in 0.2 s.
 EVENT_BYTES = 1 << 24
@@ -27,7 +26,7 @@ def recorded_plan(planned: plan.Plan, event_bytes: int, *, rules: bool) -> plan.
 
 
 def _values(program: plan.Program) -> tuple[plan.FieldValue | plan.Context, ...]:
-    nodes = [node for h in program.handlers for expr in handler_exprs(h) for node in walk(expr)]
+    nodes = [node for h in program.handlers for expr in h.exprs for node in walk(expr)]
     context = {n.name: n for n in nodes if isinstance(n, plan.Context) and n.name not in _ALWAYS}
     fields = {n.name: n for n in nodes if isinstance(n, plan.FieldValue)}
     return (*context.values(), *fields.values())

@@ -21,6 +21,7 @@ typedef _Bool bool;
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 #define CORE __attribute__((preserve_access_index))
 
 /* Numbers of include/uapi/linux/bpf.h. */
@@ -44,6 +45,10 @@ static void *(*bpf_ringbuf_reserve)(void *ringbuf, u64 size, u64 flags) = (void 
 static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static void (*bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
 static long (*bpf_for_each_map_elem)(void *map, void *callback, void *context, u64 flags) = (void *)164;
+static long (*bpf_timer_init)(void *timer, void *map, u64 flags) = (void *)169;
+static long (*bpf_timer_set_callback)(void *timer, void *callback) = (void *)170;
+static long (*bpf_timer_start)(void *timer, u64 ns, u64 flags) = (void *)171;
+static long (*bpf_loop)(u32 times, void *callback, void *context, u64 flags) = (void *)181;
 
 /* The members of kernel types that raw tracepoints lead to; their offsets are relocated when the program is loaded. */
 struct thread_info {
@@ -218,6 +223,13 @@ static __always_inline u32 forget(u32 value, u64 unknown)
 	return hidden;
 }
 
+/* Tell whether two numbers differ, without the verifier learning what they are. */
+static __always_inline bool differ(u64 a, u64 b)
+{
+	asm volatile("%0 ^= %1" : "+r"(a) : "r"(b));
+	return a;
+}
+
 /* One reading of the clock for all handlers of an event, and none if no handler needs it. */
 static __always_inline u64 event_time(u64 *now)
 {
@@ -232,16 +244,64 @@ static __always_inline u64 event_time(u64 *now)
  */
 #define BUSY 1ULL
 #define REPORTED 1ULL
+/* Slots in a set: their states fill one cache line. */
+#define WAYS 8
 
-static __always_inline u64 swap_if(u64 *state, u64 expected, u64 next)
+static __always_inline u64 swap_if(u64 *word, u64 expected, u64 next)
 {
-	return __sync_val_compare_and_swap(state, expected, next);
+	return __sync_val_compare_and_swap(word, expected, next);
+}
+
+static __always_inline u64 exchange(u64 *word, u64 next)
+{
+	return __sync_lock_test_and_set(word, next);
 }
 
 static __always_inline void publish(u64 *state, u64 next)
 {
 	/* An exchange orders all that was written to the slot before it. */
-	(void)__sync_lock_test_and_set(state, next);
+	(void)exchange(state, next);
+}
+
+/* Take a slot over, if its measurement is still the one that was found; a sweep may have marked it meanwhile. */
+static __always_inline bool claim(u64 *slot, u64 *state, u64 next)
+{
+	u64 found = swap_if(slot, *state, next);
+
+	if (found == *state)
+		return true;
+	if (found != (*state | REPORTED))
+		return false;
+	*state = found;
+	return swap_if(slot, found, next) == found;
+}
+
+/* Own a free slot of a set; WAYS if all are taken. */
+static __always_inline u32 claim_free(u64 *states)
+{
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++)
+		if (!READ_ONCE(states[way]) && !swap_if(&states[way], 0, BUSY))
+			return way;
+	return WAYS;
+}
+
+/* The slot of a set that was opened first, and its state, 0 if there is none. */
+static __always_inline u32 oldest(u64 *states, u64 *state)
+{
+	u32 found = 0;
+
+	*state = 0;
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++) {
+		u64 seen = READ_ONCE(states[way]);
+
+		if (seen > BUSY && (!*state || seen < *state)) {
+			*state = seen;
+			found = way;
+		}
+	}
+	return forget(found, *state);
 }
 
 static __always_inline void add(u64 *counter, u64 n)
@@ -272,21 +332,50 @@ static __always_inline u32 bucket_of(u64 value)
 	return (exponent - 3) * 16 + ((value >> (exponent - 4)) & 15);
 }
 
+/* The ranks of signed numbers, with this bit flipped, are in order as unsigned ones. */
+#define SIGN (1ULL << 63)
+
 struct statistic {
 	u64 count;
-	s64 sum;
-	s64 min;
-	s64 max;
+	u64 sum;
+	u64 min;	/* ranks */
+	u64 max;
 };
 
-static __always_inline void statistic_add(struct statistic *s, s64 value)
+/* `flip` is SIGN for a signed value, else 0. */
+static __always_inline void statistic_add(struct statistic *s, u64 value, u64 flip)
 {
-	if (!s->count || value < s->min)
-		s->min = value;
-	if (!s->count || value > s->max)
-		s->max = value;
-	add((u64 *)&s->sum, value);
+	u64 rank = value ^ flip;
+
+	if (!s->count || rank < s->min)
+		s->min = rank;
+	if (rank > s->max)
+		s->max = rank;
+	add(&s->sum, value);
 	add(&s->count, 1);
+}
+
+/* Of more CPUs than this that open one key in the same moment, some measurement may stay beside its successor for a while. */
+#define TWINS 3
+
+/* Of two slots that hold one key, free the one that was opened earlier. Return whether we did. */
+static __always_inline bool keep_last(u64 *states, u32 way, u64 mine, u32 other, u64 seen)
+{
+	u64 theirs = seen & ~REPORTED;
+
+	if (theirs < mine || (theirs == mine && other < way))
+		return swap_if(&states[other], seen, 0) == seen;
+	return swap_if(&states[way], mine, 0) == mine;
+}
+
+/* Of two slots that hold one key, free the one that was opened later. Return whether we did. */
+static __always_inline bool keep_first(u64 *states, u32 way, u64 mine, u32 other, u64 seen)
+{
+	u64 theirs = seen & ~REPORTED;
+
+	if (theirs > mine || (theirs == mine && other > way))
+		return swap_if(&states[other], seen, 0) == seen;
+	return swap_if(&states[way], mine, 0) == mine;
 }
 
 /* Alerts of the present period, and how many were held back: the period's number above the low 24 bits. */
@@ -314,6 +403,15 @@ static __always_inline bool rate_admits(struct rate *rate, u64 now, u64 most, u6
 	add(&rate->suppressed, 1);
 	return false;
 }
+
+/* How the sweep goes about a rule: see sweep.bpf.h. User space keeps this in step with the rule's limits. */
+struct pace {
+	u64 due;	/* ns: the least age at which anything happens to a pending measurement */
+	u64 timeout;	/* ns; 0: nothing is queued */
+	u64 shift;	/* a span of the queue lasts 1 << shift ns */
+	u64 scan_ns;	/* time for a set, when all are looked at in turn; 0: they are not */
+	u64 sets;
+};
 
 struct head {
 	u32 rule;

@@ -25,12 +25,12 @@ class RuleMaker:
         self.finder = EventFinder(catalog, problems)
         self.typer = Typer(problems, catalog.machine)
         self.param_reader = ParamReader(problems, self.typer, settings)
-        self._checker = RuleChecker(self.finder, self.typer, problems)
+        self._checker = RuleChecker(self.finder, self.typer, problems, self.param_reader)
 
     def make(
         self, item: syntax.Rule | syntax.DerivedRule, name: str, scope: Scope, given: Given | None = None
     ) -> tuple[model.Rule, dict[str, model.Param]]:
-        """Return a rule under a name, and its parameters by short name; `given` overrules their values.
+        """Return a rule under a name, and its parameters by short name; `given` overrules those that it defines.
 
         Raises Mistake when it has noted what keeps the rule from running.
         """
@@ -43,7 +43,7 @@ class RuleMaker:
         checked = self._checker.check(rule, name, home, params)
         if self.problems.errors > before:
             raise Mistake  # in a param
-        return checked, params
+        return checked, {**params, **self._checker.implied}
 
     def base(
         self, item: syntax.Rule | syntax.DerivedRule, scope: Scope, depth: int = 0

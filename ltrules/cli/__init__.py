@@ -16,6 +16,7 @@ from ltrules.errors import LtrulesError
 VERBS = {
     "run": "run",
     "record": "record",
+    "replay": "replay",
     "check": "check",
     "test": "test",
     "show": "show",

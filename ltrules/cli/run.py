@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +11,12 @@ import click
 
 from ltrules.cli.ending import command_words, rounds, running, stop_signals
 from ltrules.cli.loading import Duration, get_catalog, load_rules, rule_options, wants_color
+from ltrules.cli.printing import print_alerts, print_end
 from ltrules.engines.libbpf import LibbpfEngine, LibbpfSession
 from ltrules.errors import EngineUnavailable, InputError
 from ltrules.model import RuleSet
 from ltrules.recording import EVENT_BYTES
-from ltrules.sinks import FORMATS, Sink, make_sink
+from ltrules.sinks import FORMATS, make_sink
 from ltrules.units import format_duration
 
 if TYPE_CHECKING:
@@ -72,20 +71,13 @@ def run(
         if not quiet:
             _say_started(rules, session, chosen.name)
         with running(words) as child:
-            seconds = recorder.period if recorder else _POLL_SECONDS
-            unseen = _loop(session, sink, recorder, rounds(stopped, duration, child, seconds), count)
-        last = session.stop()
+            waits = rounds(stopped, duration, child, recorder.period if recorder else _POLL_SECONDS)
+            unseen = print_alerts(session, sink, waits, count, recorder.take if recorder else None)
+        print_end(session, sink, unseen, count)
         if recorder:
             recorder.finish()
-        if unseen is None:
-            sink.alerts(last)
-        elif unseen + len(last):
-            click.echo(
-                f"ltrules: {unseen + len(last)} more came before the end and are not shown (-n {count})", err=True
-            )
-        sink.summary(session.stats())
-        for sentence in recorder.losses() if recorder else ():
-            click.echo(f"ltrules: {record}: {sentence}", err=True)
+            for sentence in recorder.losses():
+                click.echo(f"ltrules: {record}: {sentence}", err=True)
 
 
 def _recorder(stack: ExitStack, session: LibbpfSession, rules: RuleSet, name: str) -> Recorder:
@@ -100,34 +92,10 @@ def _say_started(rules: RuleSet, session: LibbpfSession, engine: str) -> None:
     probes = session.probes
     shown = ", ".join(probes[:4]) + (f" and {len(probes) - 4} more" if len(probes) > 4 else "")
     click.echo(f"ltrules: {names} attached with {engine} to {shown}", err=True)
-    if session.sweep_ns is not None and any(r.timeout for r in rules.rules):
+    if session.user_sweep_ns is not None and any(r.timeout for r in rules.rules):
         click.echo(
-            f"ltrules: timeouts are noticed within {format_duration(session.sweep_ns)}, or when the measurement ends",
+            "ltrules: this kernel has no BPF timers: timeouts are told within"
+            f" {format_duration(session.user_sweep_ns)}, or when the measurement ends",
             err=True,
         )
     click.echo("ltrules: Ctrl-C stops", err=True)
-
-
-def _loop(
-    session: LibbpfSession, sink: Sink, recorder: Recorder | None, waits: Iterable[float], count: int | None
-) -> int | None:
-    """Print alerts until there are no more rounds, or enough alerts.
-
-    Return how many came beyond `count`, None if it was not reached.
-    """
-    left = count
-    for wait in waits:
-        alerts = session.poll(wait)
-        if recorder:
-            recorder.take()
-        shown = alerts if left is None else alerts[:left]
-        try:
-            sink.alerts(shown)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
-        if left is not None:
-            left -= len(shown)
-            if not left:
-                return len(alerts) - len(shown)
-    return None

@@ -8,7 +8,7 @@ import mmap
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from ctypes import byref
 from dataclasses import dataclass
@@ -67,8 +67,8 @@ class Programs:
         self._links = ExitStack()
 
     @classmethod
-    def load(cls, data: bytes) -> Programs:
-        """Load an object into the kernel.
+    def load(cls, data: bytes, without: Sequence[str] = ()) -> Programs:
+        """Load an object into the kernel, without the programs of these names, should it have them.
 
         Raises LoadError, AttachError if it is for a tracepoint that is not there, EngineUnavailable without libbpf.
         libbpf itself raises the limit of locked memory on kernels that count maps against it.
@@ -81,6 +81,9 @@ class Programs:
         except OSError as error:
             raise LoadError(f"the object cannot be read: {os.strerror(error.errno or 0)}", take_messages()) from None
         try:
+            for name in without:
+                if program := bpf.bpf_object__find_program_by_name(programs._handle, name.encode()):
+                    bpf.bpf_program__set_autoload(program, False)
             with uninterrupted():
                 bpf.bpf_object__load(programs._handle)
         except BaseException as error:
@@ -155,8 +158,9 @@ class Programs:
         maps.update(control, zero, bytes(value))
 
     def has_program(self, name: str) -> bool:
-        """Tell whether the object has a program of this name."""
-        return bool(self._bpf.bpf_object__find_program_by_name(self._object, name.encode()))
+        """Tell whether the object has a program of this name, and it was loaded."""
+        program = self._bpf.bpf_object__find_program_by_name(self._object, name.encode())
+        return bool(program) and bool(self._bpf.bpf_program__autoload(program))
 
     def run(self, name: str) -> None:
         """Run a "syscall" program once, here and now. Raises OSError."""
@@ -204,7 +208,8 @@ class Programs:
     def _programs(self) -> Iterator[int]:
         program = None
         while program := self._bpf.bpf_object__next_program(self._object, program):
-            yield program
+            if self._bpf.bpf_program__autoload(program):
+                yield program
 
     def _maps(self) -> Iterator[Map]:
         pointer = None

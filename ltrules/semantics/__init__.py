@@ -48,30 +48,36 @@ class Reference:
         self._steps: dict[str, list[Step]] = {}
         self._states = [RuleState(r, params, self._wake, self._tell, wall_offset_ns) for r in rules.rules]
         for state in self._states:
-            for step in steps(state, params):
-                at = self._steps.setdefault(step.handler.event.full_name, [])
-                at.append(step if watch is None else watched(step, state, watch))
+            for handler, step in steps(state, params):
+                at = self._steps.setdefault(handler.event.full_name, [])
+                at.append(step if watch is None else watched(step, state, handler, watch))
 
     def feed(self, event: TraceEvent) -> list[Alert]:
         """Return what is reported up to and at an event; alerts are in the order of time."""
-        if event.time_ns > self._now:
-            self._pass(event.time_ns)
-        for step in self._steps.get(event.name, ()):
+        time_ns = event.time_ns
+        if time_ns > self._now:
+            self._now = time_ns
+            if self._deadlines and self._deadlines[0][0] < time_ns:
+                self._pass()
+        for run, reading in self._steps.get(event.name, ()):
             try:
-                step.run(step.reading, event)
+                key = reading.match(event)
             except Unfit:
-                step.run(step.reading, step.reading.mend(event, self.gaps))
-        return self._take()
+                event = reading.mend(event, self.gaps)
+                key = reading.match(event)
+            if key is not None:
+                run(key, reading, event)
+        return self._take() if self._alerts else []
 
     def advance(self, time_ns: int) -> list[Alert]:
         """Return what is overdue now that the clock reads `time_ns`, in the order of deadlines."""
-        if time_ns > self._now:
-            self._pass(time_ns)
+        self._now = max(self._now, time_ns)
+        self._pass()
         return self._take()
 
     def finish(self) -> list[Alert]:
         """Return what is left to report when no event follows. What still lives stays pending, as it does in a run."""
-        self._pass(self._now)
+        self._pass()
         return self._take()
 
     def stats(self) -> Stats:
@@ -86,12 +92,10 @@ class Reference:
             heapify(self._deadlines)
             self._tidy = 2 * len(self._deadlines) + _TIDY
 
-    def _pass(self, time_ns: int) -> None:
-        """Let the clock pass all deadlines before a time; one that is reached is not passed."""
-        self._now = time_ns
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] < time_ns:
-            _, _, state, measurement = heappop(deadlines)
+    def _pass(self) -> None:
+        """Attend to all deadlines that the clock has passed; one that it has just reached is not passed."""
+        while self._deadlines and self._deadlines[0][0] < self._now:
+            _, _, state, measurement = heappop(self._deadlines)
             state.overdue(measurement)
 
     # --------------------------------------------------------------------------------- alerts

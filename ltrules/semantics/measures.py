@@ -8,6 +8,7 @@ from typing import Any
 
 from ltrules import model
 from ltrules.alert import Distribution, HistogramStats, Scalar, StatisticStats
+from ltrules.evaluate import is_unsigned, wrap
 from ltrules.semantics.expressions import MEASUREMENT, Writer, function, row
 from ltrules.showing import show_expr
 
@@ -16,18 +17,21 @@ MOST_GROUPS = 128
 #: The values of a `by`; None stands for all others.
 Group = tuple[Scalar, ...] | None
 
-#: A log-linear histogram has so many buckets for each power of two, up to 2**_TOP.
+#: A log-linear histogram has so many buckets for each power of two, up to 2**44; all further values are in the last.
 _SUB_BUCKETS = 16
-_TOP = 44
+_LAST = 655
+#: Less than any number of 64 bits.
+_LEAST = -(1 << 64)
 
 
 def bucket_of(value: int) -> int:
-    """Return the number of a value's log-linear bucket; what lies outside is in the first or the last one."""
-    if value < _SUB_BUCKETS:
-        return max(value, 0)
-    value = min(value, (1 << _TOP) - 1)
-    power = value.bit_length() - 1
-    return (power - 3) * _SUB_BUCKETS + (value >> power - 4) - _SUB_BUCKETS
+    """Return the number of a value's log-linear bucket: how often it is halved to be below 32, and what remains."""
+    if value < 0:
+        return 0
+    halved = value.bit_length() - 5
+    if halved <= 0:
+        return value
+    return halved * _SUB_BUCKETS + (value >> halved) if halved < 40 else _LAST
 
 
 def bucket_bounds(number: int) -> tuple[int, int]:
@@ -40,19 +44,20 @@ def bucket_bounds(number: int) -> tuple[int, int]:
 
 
 class Spread:
-    """How the values of one group are spread: counts by bucket, and exactly the sum and the greatest."""
+    """How the values of one group are spread: counts by bucket, the greatest, and the sum, 64 bits wide."""
 
-    def __init__(self, bucket: Callable[[int], int] = bucket_of) -> None:
+    def __init__(self, bucket: Callable[[int], int] = bucket_of, *, signed: bool = False) -> None:
         self._bucket = bucket
+        self._signed = signed
         self._counts: defaultdict[int, int] = defaultdict(int)
         self._total = 0
-        self._greatest: int | None = None
+        self._greatest = _LEAST
 
     def add(self, value: int) -> None:
         """Count one value."""
         self._counts[self._bucket(value)] += 1
         self._total += value
-        if self._greatest is None or value > self._greatest:
+        if value > self._greatest:
             self._greatest = value
 
     def distribution(
@@ -60,7 +65,8 @@ class Spread:
     ) -> Distribution:
         """Return what was counted."""
         buckets = tuple((*bounds(number), count) for number, count in sorted(self._counts.items()))
-        return Distribution(group, buckets, sum(self._counts.values()), self._total, self._greatest or 0)
+        greatest = self._greatest if buckets else 0
+        return Distribution(group, buckets, sum(self._counts.values()), wrap(self._total, self._signed), greatest)
 
 
 class Groups:
@@ -107,13 +113,14 @@ class Histogram:
         self._clause = clause
         self._value = function(MEASUREMENT, writer.value(clause.value))
         self._groups = groups
+        self._signed = not is_unsigned([clause.value.type])
         self._spreads: dict[Group, Spread] = {}
 
     def add(self, *measurement: Any) -> None:
         """Count a finished measurement."""
         group = self._groups.find(*measurement)
         if group not in self._spreads:
-            self._spreads[group] = Spread(self._step if self._clause.step else bucket_of)
+            self._spreads[group] = Spread(self._step if self._clause.step else bucket_of, signed=self._signed)
         self._spreads[group].add(self._value(*measurement))
 
     def _step(self, value: int) -> int:
@@ -158,28 +165,40 @@ class Statistic:
         return StatisticStats(clause.name, clause.function, unit, clause.by_names, ordered)
 
     def _result(self, count: int, total: int, least: int, greatest: int) -> int:
+        total = wrap(total, not is_unsigned([self._clause.value.type]))
         results = {"count": count, "sum": total, "avg": total // count, "min": least, "max": greatest}
         return results[self._clause.function]
+
+
+class Window:
+    """Reports of one group: how many `rate` let through in the present period, and held back since the last of them."""
+
+    __slots__ = ("held", "period", "through")
+
+    def __init__(self) -> None:
+        self.period = self.through = self.held = 0
 
 
 class Rate:
     """How often a rule may report: so many times in each period, which begins at a multiple of its length."""
 
-    def __init__(self, count: int, period_ns: int, groups: Groups) -> None:
+    def __init__(self, count: int, period_ns: int, groups: Groups | None) -> None:
         self._count = count
         self._period = period_ns
         self._groups = groups
-        self._states: dict[Group, tuple[int, int, int]] = {}  # number of the period, let through in it, held back
+        self._windows: defaultdict[Group, Window] = defaultdict(Window)
+        self.suppressed = 0
 
     def admit(self, at: int, key: Any, ins: Any) -> int | None:
         """Return how many reports were held back since the last one, None if this one is held back too."""
-        group = self._groups.find(key, ins, (), 0, "")
+        window = self._windows[self._groups.find(key, ins, (), 0, "") if self._groups else None]
         period = at // self._period
-        last, through, held = self._states.get(group, (period, 0, 0))
-        if period > last:
-            through = 0
-        if through < self._count:
-            self._states[group] = max(period, last), through + 1, 0
+        if period > window.period:
+            window.period, window.through = period, 0
+        if window.through < self._count:
+            window.through += 1
+            held, window.held = window.held, 0
             return held
-        self._states[group] = max(period, last), through, held + 1
+        window.held += 1
+        self.suppressed += 1
         return None

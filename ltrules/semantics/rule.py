@@ -13,7 +13,7 @@ from ltrules.semantics.measures import GroupFinder, Histogram, Rate, Spread, Sta
 from ltrules.semantics.reading import Key, Reading, read
 from ltrules.showing import AlertMaker
 from ltrules.traces import TraceEvent
-from ltrules.types import BOOL, DURATION, Kind, Type
+from ltrules.types import DURATION, INT, Kind
 
 #: What is counted of every rule, in the order in which it is shown.
 COUNTERS = (
@@ -29,9 +29,8 @@ Judge = Callable[..., Any]
 class Step(NamedTuple):
     """What a rule does at an event: `run(reading, event)`. It raises Unfit before it has done anything."""
 
-    run: Callable[[Reading, TraceEvent], None]
+    run: Callable[[Key, Reading, TraceEvent], None]
     reading: Reading
-    handler: model.Handler
 
 
 class Measurement:
@@ -74,16 +73,18 @@ class RuleState:
         def limit(expr: model.Expr | None) -> int:
             return _NEVER if expr is None else int(evaluate(expr, constants))
 
-        def judge(expr: model.Expr | None, sort: Type) -> Judge | None:
-            return None if expr is None else function(MEASUREMENT, writer.value(expr, sort))
+        def judge(expr: model.Expr | None) -> Judge | None:
+            return None if expr is None else function(MEASUREMENT, writer.value(expr))
 
         # Parameters do not change while a trace is read, so that these are numbers.
         self._timeout = limit(rule.timeout.limit if rule.timeout else None)
         self._expire = limit(rule.expire)
         self._lifetime = min(self._expire, self._timeout) if rule.timeout and rule.timeout.drop else self._expire
         self._first = min(self._timeout, self._expire)
-        self._when = judge(rule.when, BOOL)
-        self._thresh = judge(rule.thresh, DURATION)
+        fixed = not any(isinstance(e, model.Captured | model.Measured) for e in model.walk(rule.thresh))
+        self._limit = limit(rule.thresh) if fixed else _NEVER
+        self._thresh = None if fixed else judge(rule.thresh)
+        self._when = judge(rule.when)
         self._parts = function("key", row(writer.part(value, i) for i, value in enumerate(rule.key)))
         self._no_outs = tuple("" if v.type.kind is Kind.STRING else 0 for v in rule.closed)
         groups = GroupFinder(writer)
@@ -91,39 +92,31 @@ class RuleState:
         self._histograms = [Histogram(h, writer, groups.find(h.by)) for h in rule.histograms]
         self._statistics = [Statistic(s, writer, groups.find(s.by)) for s in rule.statistics]
         self._counted = [h.add for h in self._histograms] + [s.add for s in self._statistics]
-        self._rate = None
-        if rule.rate is not None:
-            self._rate = Rate(limit(rule.rate.count), limit(rule.rate.period), groups.find(rule.rate.by))
+        rate = rule.rate or model.Rate(model.Constant(INT, _NEVER), model.Constant(DURATION, 1), ())
+        by = groups.find(rate.by) if rate.by else None
+        self._rate = Rate(limit(rate.count), limit(rate.period), by)
 
     # ---------------------------------------------------------------------------------- roles
-    def open(self, reading: Reading, event: TraceEvent) -> None:
+    def open(self, key: Key, reading: Reading, event: TraceEvent) -> None:
         """`in`: begin a measurement."""
-        key = reading.match(event)
-        if key is None:
-            return
         counters, pending, at = self.counters, self.pending, event.time_ns
         old = pending.get(key)
+        if old is not None and self.rule.keep_first and at - old.opened <= self._lifetime:
+            counters["kept"] += 1
+            return
+        counters["opened"] += 1
         if old is not None:
-            if self.rule.keep_first and at - old.opened <= self._lifetime:
-                counters["kept"] += 1
-                return
-            counters["opened"] += 1
             if not self._end(old, at):
                 counters["replaced"] += 1
-        else:
-            counters["opened"] += 1
-            if len(pending) >= self.rule.inflight:
-                counters["refused"] += 1
-                return
+        elif len(pending) >= self.rule.inflight:
+            counters["refused"] += 1
+            return
         ins = reading.saves(event, event.fields, event.context, key, (), 0) if reading.saves else ()
         pending[key] = new = Measurement(key, at, event.cpu, ins)
         self._wake(at + self._first, self, new)
 
-    def close(self, reading: Reading, event: TraceEvent) -> None:
+    def close(self, key: Key, reading: Reading, event: TraceEvent) -> None:
         """`out`: end the measurement of the key, and judge it."""
-        key = reading.match(event)
-        if key is None:
-            return
         counters, at = self.counters, event.time_ns
         found = self.pending.get(key)
         if found is None:
@@ -141,10 +134,9 @@ class RuleState:
             counters["clock_skew"] += 1
         self._judge(found, latency, reading, event)
 
-    def cancel(self, reading: Reading, event: TraceEvent) -> None:
+    def cancel(self, key: Key, reading: Reading, event: TraceEvent) -> None:
         """`cancel`: end the measurement of the key, and forget it."""
-        key = reading.match(event)
-        found = None if key is None else self.pending.get(key)
+        found = self.pending.get(key)
         if found is None:
             return
         latency = max(event.time_ns - found.opened, 0)
@@ -153,11 +145,9 @@ class RuleState:
         if not self._end(found, event.time_ns):
             self.counters["cancelled"] += 1
 
-    def complete(self, reading: Reading, event: TraceEvent) -> None:
+    def complete(self, key: Key, reading: Reading, event: TraceEvent) -> None:
         """`at`: the event is a whole measurement."""
-        key = reading.match(event)
-        if key is None or reading.took is None:
-            return
+        assert reading.took is not None
         took = reading.took(event, event.fields, event.context, key, (), 0)
         latency = max(took, 0)
         self.counters["opened"] += 1
@@ -186,6 +176,8 @@ class RuleState:
         """
         del self.pending[found.key]
         age = at - found.opened
+        if age <= self._first:
+            return False
         if age > self._timeout and not found.told:
             self._time_out(found, at, late=True)
         if age <= self._lifetime:
@@ -198,16 +190,14 @@ class RuleState:
         """Count a finished measurement, and report it if it took too long."""
         key, ins = found.key, found.ins
         outs = reading.saves(event, event.fields, event.context, key, ins, latency) if reading.saves else ()
-        measurement = key, ins, outs, latency, reading.outcome
-        if self._when and not self._when(*measurement):
+        outcome = reading.outcome
+        if self._when and not self._when(key, ins, outs, latency, outcome):
             return
         self._latency.add(latency)
         for count in self._counted:
-            count(*measurement)
-        if self._thresh is None:
-            return
-        limit = self._thresh(*measurement)
-        if latency > limit and (held := self._admit(found, event.time_ns)) is not None:
+            count(key, ins, outs, latency, outcome)
+        limit = self._thresh(key, ins, outs, latency, outcome) if self._thresh else self._limit
+        if latency > limit and (held := self._rate.admit(event.time_ns, key, ins)) is not None:
             self.counters["alerts"] += 1
             self._tell(
                 self._maker.make(
@@ -228,7 +218,7 @@ class RuleState:
     def _time_out(self, found: Measurement, at: int, late: bool) -> None:
         """Report that a measurement lives longer than its timeout."""
         found.told = True
-        held = self._admit(found, at)
+        held = self._rate.admit(at, found.key, found.ins)
         if held is not None:
             self.counters["timeouts"] += 1
             self._tell(
@@ -247,23 +237,16 @@ class RuleState:
                 )
             )
 
-    def _admit(self, found: Measurement, at: int) -> int | None:
-        """Return how many reports `rate` held back since the last one, None if it holds back this one too."""
-        held = 0 if self._rate is None else self._rate.admit(at, found.key, found.ins)
-        if held is None:
-            self.counters["suppressed"] += 1
-        return held
-
     def stats(self) -> RuleStats:
         """Return the numbers up to now. Every report is delivered: nothing stands between it and who asked for it."""
-        counters = self.counters | {"pending": len(self.pending)}
+        counters = self.counters | {"suppressed": self._rate.suppressed, "pending": len(self.pending)}
         counters["delivered"] = counters["alerts"] + counters["timeouts"]
         histograms = tuple(h.stats() for h in self._histograms)
         statistics = tuple(s.stats() for s in self._statistics)
         return RuleStats(self.rule.name, counters, self._latency.distribution(), histograms, statistics)
 
 
-def steps(state: RuleState, params: Mapping[str, Scalar]) -> Iterator[Step]:
+def steps(state: RuleState, params: Mapping[str, Scalar]) -> Iterator[tuple[model.Handler, Step]]:
     """Iterate over what a rule does at events, in the order of the roles."""
     roles = {
         model.Role.IN: state.open,
@@ -273,4 +256,4 @@ def steps(state: RuleState, params: Mapping[str, Scalar]) -> Iterator[Step]:
     }
     order = list(model.Role)
     for handler in sorted(state.rule.handlers, key=lambda h: order.index(h.role)):
-        yield Step(roles[handler.role], read(state.rule, handler, params), handler)
+        yield handler, Step(roles[handler.role], read(state.rule, handler, params))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from enum import Enum
 
 from ltrules import model
-from ltrules.semantics.reading import Reading
+from ltrules.semantics.reading import Key, Reading
 from ltrules.semantics.rule import RuleState, Step
 from ltrules.traces import TraceEvent
 
@@ -25,23 +26,27 @@ Watch = Callable[[model.Rule, model.Handler, Did], None]
 _ACTS = ("opened", "kept", "closed", "cancelled")
 
 
-def watched(step: Step, state: RuleState, watch: Watch) -> Step:
+def watched(step: Step, state: RuleState, handler: model.Handler, watch: Watch) -> Step:
     """Return a step that does the same, and tells what it did."""
 
     def acts() -> int:
         return sum(state.counters[name] for name in _ACTS)
 
-    def run(reading: Reading, event: TraceEvent) -> None:
-        key = reading.match(event)
-        found = key in state.pending
-        before, expired = acts(), state.counters["expired"]
-        step.run(reading, event)
+    def match(event: TraceEvent) -> Key | None:
+        key = step.reading.match(event)
+        if key is None:
+            watch(state.rule, handler, Did.RULED_OUT)
+        return key
+
+    def run(key: Key, reading: Reading, event: TraceEvent) -> None:
+        found, before, expired = key in state.pending, acts(), state.counters["expired"]
+        step.run(key, reading, event)
         if acts() > before:
             did = Did.ACTED
-        elif key is not None and (not found or state.counters["expired"] > expired):
-            did = Did.FOUND_NONE
-        else:
+        elif found and state.counters["expired"] == expired:
             did = Did.RULED_OUT
-        watch(state.rule, step.handler, did)
+        else:
+            did = Did.FOUND_NONE
+        watch(state.rule, handler, did)
 
-    return step._replace(run=run)
+    return Step(run, dataclasses.replace(step.reading, match=match))

@@ -88,7 +88,7 @@ def test_narrow_signed_key_finds_its_sign() -> None:
 
 
 # ------------------------------------------------------------------------------- the numbers
-LOG2 = plan.Histogram("latency", plan.Latency(), plan.Group("all", (), ()))
+LOG2 = plan.Histogram("latency", plan.Latency(), plan.Group("all", (), ()), unsigned=True)
 STARTS = [bucket_bounds(LOG2, i)[0] for i in range(plan.BUCKETS)]
 
 
@@ -125,10 +125,13 @@ def test_percentile_of_nothing_is_zero() -> None:
 
 
 def test_statistics_over_all_cpus() -> None:
-    rows = [(2, -7, -9, 2), (0, 0, 0, 0), (3, 30, 5, 20)]
+    half, whole = 1 << 63, 1 << 64
+    rows = [(2, whole - 7, half - 9, half + 2), (0, 0, 0, 0), (3, 30, half + 5, half + 20)]
     data = b"".join(struct.pack(layout.STATISTIC, *row) for row in rows)
     found = {f: statistic_value(f, data) for f in ("count", "sum", "avg", "min", "max")}
     assert found == {"count": 5, "sum": 23, "avg": 4, "min": -9, "max": 20}
+    found = {f: statistic_value(f, data, unsigned=True) for f in ("sum", "min", "max")}
+    assert found == {"sum": 23, "min": half - 9, "max": half + 20}
     assert statistic_value("min", struct.pack(layout.STATISTIC, 0, 0, 0, 0)) is None
 
 
