@@ -193,7 +193,8 @@ class Writer:
             cast = "(u64)" if expr.unsigned else "(s64)"
             texts = [_cast(self._beside(o, p, _UNARY), cast) for o, p in ((left, right), (right, left))]
         else:
-            texts = [self._beside(left, right, level), self._beside(right, left, level + 1)]
+            # How `and` and `or` are grouped makes no difference.
+            texts = [self._beside(left, right, level), self._beside(right, left, level + (operator not in _SPELLING))]
         return f"{texts[0]} {_SPELLING.get(operator, operator)} {texts[1]}", level
 
     def _beside(self, expr: Expr, other: Expr, level: int) -> str:

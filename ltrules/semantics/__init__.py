@@ -17,6 +17,7 @@ from itertools import count
 
 from ltrules import model
 from ltrules.alert import Alert, Scalar, Stats
+from ltrules.errors import InputError
 from ltrules.semantics.reading import Unfit
 from ltrules.semantics.rule import Measurement, RuleState, Step, steps
 from ltrules.semantics.watching import Watch, watched
@@ -38,6 +39,7 @@ class Reference:
     name = "replay"
 
     def __init__(self, rules: model.RuleSet, wall_offset_ns: int = 0, watch: Watch | None = None) -> None:
+        """Raise InputError if the expressions of a rule are too much."""
         params: dict[str, Scalar] = {p.name: p.value for p in rules.params}
         self.gaps: Counter[str] = Counter()
         self._alerts: list[Alert] = []
@@ -46,11 +48,15 @@ class Reference:
         self._numbers = count()
         self._tidy = _TIDY
         self._steps: dict[str, list[Step]] = {}
-        self._states = [RuleState(r, params, self._wake, self._tell, wall_offset_ns) for r in rules.rules]
-        for state in self._states:
-            for handler, step in steps(state, params):
-                at = self._steps.setdefault(handler.event.full_name, [])
-                at.append(step if watch is None else watched(step, state, handler, watch))
+        try:
+            self._states = [RuleState(r, params, self._wake, self._tell, wall_offset_ns) for r in rules.rules]
+            for state in self._states:
+                for handler, step in steps(state, params):
+                    at = self._steps.setdefault(handler.event.full_name, [])
+                    at.append(step if watch is None else watched(step, state, handler, watch))
+        except (SyntaxError, MemoryError, RecursionError):
+            # Of what the parser takes, macros that use macros can make more than Python reads.
+            raise InputError("an expression of the rules is nested too deeply to be replayed") from None
 
     def feed(self, event: TraceEvent) -> list[Alert]:
         """Return what is reported up to and at an event; alerts are in the order of time."""
@@ -63,8 +69,7 @@ class Reference:
             try:
                 key = reading.match(event)
             except Unfit:
-                event = reading.mend(event, self.gaps)
-                key = reading.match(event)
+                event, key = reading.mend(event, self.gaps)
             if key is not None:
                 run(key, reading, event)
         return self._take() if self._alerts else []

@@ -38,30 +38,45 @@ def number(word: int, bits: int) -> int:
     return word - (1 << bits) if word >> bits - 1 == 1 else wrap(word)
 
 
-#: What the text of an expression may call.
-KNOWN = {"cut": cut, "number": number, "s64": wrap, "divide": divide, "remainder": remainder}
-
-
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The text of an expression, and the least and the greatest value that it can have if it is a number."""
+    """The text of an expression, and the least and the greatest value that it can have if it is a number.
+
+    An `atom` needs no parentheses beside an operator.
+    """
 
     text: str
     low: int = 0
     high: int = 0
+    atom: bool = False
+
+    @property
+    def operand(self) -> str:
+        """Return the text as it stands beside an operator."""
+        return self.text if self.atom else f"({self.text})"
 
     def fit(self, signed: bool) -> Piece:
         """Return the same 64 bits, read as signed or unsigned."""
         low, high = _WIDE[signed]
         if low <= self.low and self.high <= high:
             return self
-        return Piece(f"s64({self.text})" if signed else f"({self.text} & {high:#x})", low, high)
+        if self.atom and not signed:
+            return Piece(f"{self.text} & {high:#x}", low, high)
+        return Piece(f"wrap({self.text}, {signed})", low, high, atom=True)
+
+
+def define(name: str, text: str, known: Mapping[str, object] | None = None) -> Callable[..., Any]:
+    """Return the function of this name that a text defines; `known` are names that it may use."""
+    names: dict[str, Any] = {"cut": cut, "number": number, "wrap": wrap, "divide": divide, "remainder": remainder}
+    names |= {**(known or {}), "__builtins__": {}}
+    exec(text, names)
+    made: Callable[..., Any] = names[name]
+    return made
 
 
 def function(arguments: str, text: str) -> Callable[..., Any]:
     """Return a function of some arguments that returns the value of a text."""
-    made: Callable[..., Any] = eval(f"lambda {arguments}: {text}", {**KNOWN, "__builtins__": {}})
-    return made
+    return define("value", f"def value({arguments}):\n    return {text}\n")
 
 
 def row(texts: Iterable[str]) -> str:
@@ -71,8 +86,6 @@ def row(texts: Iterable[str]) -> str:
 
 def bounds(sort: Type) -> tuple[int, int]:
     """Return the least and the greatest value of a field of this type."""
-    if sort.kind is Kind.BOOL:
-        return 0, 1
     bits = 8 * sort.size
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if sort.signed else (0, (1 << bits) - 1)
 
@@ -83,9 +96,13 @@ class Writer:
     def __init__(self, params: Mapping[str, Scalar]) -> None:
         self.params = params
 
-    def text(self, expr: model.Expr) -> str:
-        """Return the bare text: of a condition, anything that Python takes for true or false."""
+    def leaf(self, expr: model.EventField | model.Context) -> str:
+        """Return the text of a value of the event."""
         return self._write(expr).text
+
+    def all(self, conditions: Iterable[model.Expr]) -> str:
+        """Return the text of the condition that all of these hold."""
+        return " and ".join(self._write(condition).operand for condition in conditions)
 
     def value(self, expr: model.Expr, sort: Type | None = None) -> str:
         """Return the text of a value as it is kept: a string, or a number that fits the type, by default its own."""
@@ -93,7 +110,7 @@ class Writer:
         if expr.type.kind is Kind.STRING:
             return piece.text
         if expr.type.kind is Kind.BOOL:
-            return f"(1 if {piece.text} else 0)"
+            return f"1 if {piece.text} else 0"
         return piece.fit(not is_unsigned([sort or expr.type])).text
 
     def part(self, value: model.Value, index: int) -> str:
@@ -109,7 +126,7 @@ class Writer:
         if sort.kind is Kind.STRING:
             return piece.text if expr.type.size <= sort.size else f"cut({piece.text}, {sort.size})"
         if isinstance(expr, model.EventField) and piece.low < 0:
-            return f"({piece.text} & {(1 << 8 * expr.type.size) - 1:#x})"
+            return f"{piece.text} & {(1 << 8 * expr.type.size) - 1:#x}"
         return piece.fit(signed=False).text
 
     def _write(self, expr: model.Expr) -> Piece:
@@ -119,66 +136,59 @@ class Writer:
             case model.Parameter(name=name):
                 return _literal(self.params[name])
             case model.EventField(type=sort, field=field):
-                return Piece(f"f[{field.name!r}]", *bounds(sort))
+                return Piece(f"f[{field.name!r}]", *bounds(sort), atom=True)
             case model.Context(type=sort, name=name):
                 text = {"cpu": "e.cpu", "mono": "e.time_ns"}.get(name, f"c[{name!r}]")
-                return Piece(text, *bounds(sort))
+                return Piece(text, *bounds(sort), atom=True)
             case model.Captured(where="key", type=sort, index=index) if sort.kind is not Kind.STRING:
-                signed = not is_unsigned([sort])
-                return Piece(
-                    f"number(key[{index}], {8 * sort.size if sort.signed else 64})" if signed else f"key[{index}]",
-                    *_WIDE[signed],
-                )
+                if is_unsigned([sort]):
+                    return Piece(f"key[{index}]", *_WIDE[False], atom=True)
+                bits = 8 * sort.size if sort.signed else 64
+                return Piece(f"number(key[{index}], {bits})", *_WIDE[True], atom=True)
             case model.Captured(type=sort, where=where, index=index):
-                return Piece(f"{_ROWS[where]}[{index}]", *_WIDE[not is_unsigned([sort])])
+                return Piece(f"{_ROWS[where]}[{index}]", *_WIDE[not is_unsigned([sort])], atom=True)
             case model.Measured(name=name):
-                return Piece(name, 0, _WIDE[True][1])
+                return Piece(name, 0, _WIDE[True][1], atom=True)
             case model.Formatted(operand=operand):
                 return self._write(operand)
-            case model.Operation(operator="and" | "or" as operator):
-                return Piece(f"({f' {operator} '.join(self.text(o) for o in _flat(expr))})", 0, 1)
-            case model.Operation(operator="not", operands=(operand,)):
-                return Piece(f"(not {self.text(operand)})", 0, 1)
-            case model.Operation(operator="if", operands=(condition, yes, no)):
-                one, two = self._write(yes), self._write(no)
-                text = f"({one.text} if {self.text(condition)} else {two.text})"
-                return Piece(text, min(one.low, two.low), max(one.high, two.high)).fit(not is_unsigned([expr.type]))
-            case model.Operation(operator=operator, operands=operands):
-                if operands[0].type.kind is Kind.STRING:
-                    return Piece(f"({self._write(operands[0]).text} {operator} {self._write(operands[1]).text})", 0, 1)
-                signed = not is_unsigned([o.type for o in operands])
-                return _compute(operator, [self._write(o).fit(signed) for o in operands], signed)
+            case model.Operation():
+                return self._operation(expr)
         raise AssertionError(expr)
+
+    def _operation(self, expr: model.Operation) -> Piece:
+        operator, pieces = expr.operator, [self._write(operand) for operand in expr.operands]
+        match operator, pieces:
+            case "and" | "or", _:
+                return Piece(f" {operator} ".join(piece.operand for piece in pieces), 0, 1)
+            case "not", (piece,):
+                return Piece(f"not {piece.operand}", 0, 1)
+            case "if", (condition, yes, no):
+                text = f"{yes.operand} if {condition.operand} else {no.operand}"
+                return Piece(text, min(yes.low, no.low), max(yes.high, no.high)).fit(not is_unsigned([expr.type]))
+        if expr.operands[0].type.kind is Kind.STRING:
+            return Piece(f"{pieces[0].operand} {operator} {pieces[1].operand}", 0, 1)
+        signed = not is_unsigned([operand.type for operand in expr.operands])
+        return _compute(operator, [piece.fit(signed) for piece in pieces], signed)
 
 
 def _literal(value: Scalar) -> Piece:
     if isinstance(value, str):
-        return Piece(repr(value))
-    return Piece(f"({value})" if value < 0 else str(value), value, value)
-
-
-def _flat(expr: model.Operation) -> Iterable[model.Expr]:
-    """Iterate over all that one `and` or `or` joins, however it is grouped: long lists nest deeply."""
-    for operand in expr.operands:
-        if isinstance(operand, model.Operation) and operand.operator == expr.operator:
-            yield from _flat(operand)
-        else:
-            yield operand
+        return Piece(repr(value), atom=True)
+    return Piece(str(value), value, value, atom=value >= 0)
 
 
 def _compute(operator: str, operands: Sequence[Piece], signed: bool) -> Piece:
     """Return the text of an operator on operands of one sign, with what is known of its result."""
     a, b = operands[0], operands[-1]
-    wide = _WIDE[signed]
-    plain = f"({a.text} {operator} {b.text})"
+    plain = f"{a.operand} {operator} {b.operand}"
     positive = a.low >= 0 and b.low >= 0
     match operator:
         case "==" | "!=" | "<" | "<=" | ">" | ">=":
             return Piece(plain, 0, 1)
         case "neg":
-            return Piece(f"(-{a.text})", -a.high, -a.low).fit(signed)
+            return Piece(f"-{a.operand}", -a.high, -a.low).fit(signed)
         case "~":
-            return Piece(f"(~{a.text})", ~a.high, ~a.low).fit(signed)
+            return Piece(f"~{a.operand}", ~a.high, ~a.low).fit(signed)
         case "+":
             return Piece(plain, a.low + b.low, a.high + b.high).fit(signed)
         case "-":
@@ -187,20 +197,20 @@ def _compute(operator: str, operands: Sequence[Piece], signed: bool) -> Piece:
             corners = [x * y for x in (a.low, a.high) for y in (b.low, b.high)]
             return Piece(plain, min(corners), max(corners)).fit(signed)
         case "/" if positive and b.low > 0:
-            return Piece(f"({a.text} // {b.text})", 0, a.high)
+            return Piece(f"{a.operand} // {b.operand}", 0, a.high)
         case "%" if positive and b.low > 0:
             return Piece(plain, 0, b.high - 1)
         case "/" | "%":
             name = "divide" if operator == "/" else "remainder"
-            return Piece(f"{name}({a.text}, {b.text}, {signed})", *wide)
+            return Piece(f"{name}({a.text}, {b.text}, {signed})", *_WIDE[signed], atom=True)
         case "&" if a.low >= 0 or b.low >= 0:
             return Piece(plain, 0, min(p.high for p in operands if p.low >= 0))
         case "|" | "^" if positive:
             return Piece(plain, 0, (1 << max(a.high.bit_length(), b.high.bit_length())) - 1)
         case ">>":
-            return Piece(f"({a.text} >> ({b.text} & 63))", min(a.low, 0), max(a.high, 0))
+            return Piece(f"{a.operand} >> ({b.operand} & 63)", min(a.low, 0), max(a.high, 0))
         case "<<":
             most = b.high if b.low >= 0 and b.high < 64 else 63
-            text = f"({a.text} << ({b.text} & 63))"
+            text = f"{a.operand} << ({b.operand} & 63)"
             return Piece(text, min(a.low << most, a.low), max(a.high << most, 0)).fit(signed)
-    return Piece(plain, *wide)
+    return Piece(plain, *_WIDE[signed])

@@ -11,7 +11,7 @@ from ltrules import model
 from ltrules.alert import Scalar
 from ltrules.catalog.events import Shape
 from ltrules.evaluate import wrap
-from ltrules.semantics.expressions import HANDLER, KNOWN, Writer, bounds, cut, function, row
+from ltrules.semantics.expressions import HANDLER, Writer, bounds, cut, define, function, row
 from ltrules.traces import TraceEvent
 from ltrules.types import Kind, Type
 
@@ -46,7 +46,8 @@ class Leaf:
 class Reading:
     """What one handler reads.
 
-    `match` returns the key, or None if `where` does not hold of the event; it raises Unfit. `late` is the part of
+    `match` returns the key, or None if `where` does not hold of the event; it raises Unfit, after which `mend` goes on.
+    `late` is the part of
     `where` that needs the measurement, `saves` gives the captured values, `took` the latency that an `at` event
     carries, `outcome` is the label of an `out`.
     """
@@ -57,9 +58,10 @@ class Reading:
     took: Callable[..., int] | None
     outcome: str
     leaves: tuple[Leaf, ...]
+    match_mended: Callable[..., Key | None]
 
-    def mend(self, event: TraceEvent, gaps: Counter[str]) -> TraceEvent:
-        """Return the event with all that is read: 0 or "" for what it lacks, which is counted by a sentence."""
+    def mend(self, event: TraceEvent, gaps: Counter[str]) -> tuple[TraceEvent, Key | None]:
+        """Return the event with all that is read, and its key: 0 or "" for what it lacks, counted by a sentence."""
         fields, context = dict(event.fields), dict(event.context)
         for leaf in self.leaves:
             values = fields if leaf.of_field else context
@@ -69,7 +71,7 @@ class Reading:
                 gaps[f"{event.name} without {what}"] += 1
                 value = "" if leaf.type.kind is Kind.STRING else 0
             values[leaf.name] = value
-        return event._replace(fields=fields, context=context)
+        return event._replace(fields=fields, context=context), self.match_mended(event, fields, context)
 
 
 def _fitting(value: object, leaf: Leaf) -> Scalar | None:
@@ -89,13 +91,15 @@ def read(rule: model.Rule, handler: model.Handler, params: Mapping[str, Scalar])
     empty = [repr("" if v.type.kind is Kind.STRING else 0) for v in values]
     leaves = tuple({leaf.text: leaf for leaf in _leaves(handler, writer)}.values())
     key = row(writer.word(expr, value.type) for expr, value in zip(handler.key, rule.key, strict=True))
+    found = f"{key} if {writer.all(early)} else None" if early else key
     return Reading(
-        match=_matcher(key, " and ".join(map(writer.text, early)), leaves),
-        late=function(HANDLER, " and ".join(map(writer.text, late))) if late else None,
+        match=_matcher(found, leaves),
+        late=function(HANDLER, writer.all(late)) if late else None,
         saves=function(HANDLER, row(saves.get(i, empty[i]) for i in range(len(values)))) if values else None,
         took=None if handler.took is None else function(HANDLER, writer.value(handler.took)),
         outcome=rule.outcomes[handler.outcome] if handler.role in (model.Role.OUT, model.Role.AT) else "",
         leaves=leaves,
+        match_mended=function("e, f, c", found),
     )
 
 
@@ -105,10 +109,10 @@ def _leaves(handler: model.Handler, writer: Writer) -> Iterator[Leaf]:
             match expr:
                 case model.EventField(type=sort, field=field):
                     long = field.shape is Shape.DYNAMIC_STRING
-                    yield Leaf(writer.text(expr), True, field.name, sort, long)
+                    yield Leaf(writer.leaf(expr), True, field.name, sort, long)
                 # CPU and time are parts of every event: whoever made it has looked at them.
                 case model.Context(type=sort, name=name) if name not in ("cpu", "mono"):
-                    yield Leaf(writer.text(expr), False, name, sort, False)
+                    yield Leaf(writer.leaf(expr), False, name, sort, False)
 
 
 def _split(where: model.Expr | None) -> tuple[list[model.Expr], list[model.Expr]]:
@@ -132,7 +136,7 @@ def _parts(condition: model.Expr | None) -> Iterator[model.Expr]:
             yield condition
 
 
-def _matcher(key: str, early: str, leaves: Iterable[Leaf]) -> Callable[[TraceEvent], Key | None]:
+def _matcher(found: str, leaves: Iterable[Leaf]) -> Callable[[TraceEvent], Key | None]:
     """Return the function from an event to its key: all that runs where `where` rules the event out."""
     text = f"""def match(e):
     f, c = e.fields, e.context
@@ -142,9 +146,7 @@ def _matcher(key: str, early: str, leaves: Iterable[Leaf]) -> Callable[[TraceEve
         fits = False
     if not fits:
         raise Unfit
-    return {f"{key} if {early} else None" if early else key}
+    return {found}
 """
-    known: dict[str, Any] = {**KNOWN, "Unfit": Unfit, "KeyError": KeyError, "TypeError": TypeError, "len": len}
-    exec(text, known)
-    match: Callable[[TraceEvent], Key | None] = known["match"]
-    return match
+    known = {"Unfit": Unfit, "KeyError": KeyError, "TypeError": TypeError, "len": len, "str": str}
+    return define("match", text, known)

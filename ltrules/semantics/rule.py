@@ -108,12 +108,17 @@ class RuleState:
         if old is not None:
             if not self._end(old, at):
                 counters["replaced"] += 1
-        elif len(pending) >= self.rule.inflight:
-            counters["refused"] += 1
+        elif len(pending) >= self.rule.inflight and not self._make_room(at):
             return
         ins = reading.saves(event, event.fields, event.context, key, (), 0) if reading.saves else ()
         pending[key] = new = Measurement(key, at, event.cpu, ins)
         self._wake(at + self._first, self, new)
+
+    def _make_room(self, at: int) -> bool:
+        """Refuse a new measurement, or with `evict` the one that was opened first; return whether there is room."""
+        if not self.rule.evict or not self._end(next(iter(self.pending.values())), at):
+            self.counters["refused"] += 1
+        return self.rule.evict
 
     def close(self, key: Key, reading: Reading, event: TraceEvent) -> None:
         """`out`: end the measurement of the key, and judge it."""
@@ -163,9 +168,8 @@ class RuleState:
             return
         if self._timeout <= self._expire and not found.told:
             self._time_out(found, found.opened + self._timeout, late=False)
-            if self._lifetime > self._timeout:
-                self._wake(found.opened + self._lifetime, self, found)
-                return
+            self._wake(found.opened + self._lifetime, self, found)
+            return
         del self.pending[found.key]
         self.counters["expired"] += 1
 
