@@ -22,7 +22,7 @@ from ltrules.catalog.events import Catalog
 from ltrules.errors import InputError
 from ltrules.traces.event import TraceEvent
 from ltrules.traces.names import Names
-from ltrules.traces.needs import Needs
+from ltrules.traces.needs import OF_THE_EVENT, Needs
 from ltrules.traces.order import in_order
 from ltrules.traces.troubles import Troubles
 from ltrules.types import Kind, Type
@@ -32,8 +32,8 @@ MARK = "ltrules_trace"
 
 #: How lines start whose time and event are told without decoding all of it.
 _START = re.compile(r'\{"t": ?([0-9]{1,19}), ?"e": ?"([^"]+)"')
-#: Those of `model.Context` that are not keys of a line: `mono` is its time.
-_NO_KEYS = frozenset(("cpu", "mono"))
+
+
 _DECODER = json.JSONDecoder()
 _ABSENT: Any = None
 _LOW, _END = -(1 << 63), 1 << 64
@@ -87,7 +87,8 @@ class JsonLines:
 
     def _stamped(self, lines: list[str]) -> list[_Stamped]:
         """Return the wanted ones of some lines, each with its time."""
-        match, checks, stamped = _START.match, self._checks, []
+        match, checks = _START.match, self._checks
+        stamped: list[_Stamped] = []
         for line in lines:
             found = match(line)
             if found is None:
@@ -103,14 +104,14 @@ class JsonLines:
         """Iterate over the event in a line that starts in another way, if there is one; take note of marks."""
         try:
             content = json.loads(line) if line.strip() else {MARK: VERSION}
-            time, name, lost, end_ns = (content.get(key) for key in ("t", "e", "lost", "end"))
+            time, name, lost, end_ns = map(content.get, ("t", "e", "lost", "end"))
         except (ValueError, AttributeError, RecursionError):
             self._troubles.malformed += 1
             return
         if isinstance(name, str) and _is_time(time):
             check = self._check(name)
             if check is not None:
-                yield time, check, line
+                yield time, check, line.strip()
         elif _is_time(lost):
             self._troubles.note_lost(lost)
         elif _is_time(end_ns):
@@ -153,7 +154,7 @@ class JsonLines:
         if event is None:
             return None
         need = self._needs[event.full_name]
-        context = {key: kind for key, kind in need.context.items() if key not in _NO_KEYS}
+        context = {key: kind for key, kind in need.context.items() if key not in OF_THE_EVENT}
         check = self._checks[name] = _Check(event.full_name, _kinds(need.fields), _kinds(context))
         return check
 

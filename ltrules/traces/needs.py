@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from ltrules import model
 from ltrules.types import Type
 
+#: Those of `model.Context` that every event has.
+OF_THE_EVENT = frozenset(("cpu", "mono"))
+
 
 @dataclass(frozen=True, slots=True)
 class Need:

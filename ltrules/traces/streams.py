@@ -1,54 +1,80 @@
-"""Bytes of a file or pipe, counted, and cut into blocks of lines of bounded length."""
+"""Bytes of a trace from wherever they come, and lines of bounded length made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Protocol
 
 from ltrules.errors import InputError
 from ltrules.traces.troubles import Troubles
 
 CHUNK = 1 << 16
 #: Longer lines are no events: the longest of real ones is some 10 KiB (events with strings or stacks).
-LONGEST_LINE = 1 << 18
+LONGEST_LINE = 1 << 17
 
 
-class Counted:
-    """A stream that counts what was read of it, and lets its start be looked at first."""
+class Stream(Protocol):
+    """What gives bytes."""
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
-        self._stream, self.name = stream, name
-        self._ahead = b""
-        self.count = 0
-
-    def read(self, size: int = CHUNK) -> bytes:
-        """Return at most `size` bytes, as soon as there are any; b"" at the end. Raises InputError."""
-        if self._ahead:
-            data, self._ahead = self._ahead[:size], self._ahead[size:]
-            return data
-        return self._more(size)
-
-    def start(self, size: int) -> bytes:
-        """Return the next `size` bytes, fewer only at the end, without taking them. Raises InputError."""
-        while len(self._ahead) < size and (data := self._more(size)):
-            self._ahead += data
-        return self._ahead[:size]
+    def read(self) -> bytes:
+        """Return the next bytes, b"" at the end; raise InputError where they cannot be read."""
 
     def close(self) -> None:
-        """Close the stream below."""
-        self._stream.close()
+        """Give up what is held."""
 
-    def _more(self, size: int) -> bytes:
+
+class FileStream:
+    """An open file or pipe, with its name for people; `count` is how many bytes were read.
+
+    It is closed with the stream if it is `owned` by it.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, owned: bool) -> None:
+        self.name = name
+        self.count = 0
+        self._owned = owned
+        self._file = file
+        self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+
+    def read(self) -> bytes:
         try:
-            data = self._stream.read1(size) if hasattr(self._stream, "read1") else self._stream.read(size)
-        except OSError as error:
-            raise InputError(f"cannot read {self.name}: {error.strerror}") from error
+            data = self._read(CHUNK)
+        except (OSError, ValueError) as error:  # ValueError: the file was closed
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise InputError(f"cannot read {self.name}: {reason}") from error
         self.count += len(data)
         return data
 
+    def close(self) -> None:
+        if self._owned:
+            self._file.close()
 
-def line_blocks(stream: Counted, troubles: Troubles, errors: str) -> Iterator[list[str]]:
-    """Iterate over the lines of a stream, some thousand at a time, without their ends.
+
+class Ahead:
+    """A stream whose beginning can be looked at first."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._ahead = b""
+
+    def start(self, size: int) -> bytes:
+        """Return at least the next `size` bytes, fewer only at the end, without taking them."""
+        while len(self._ahead) < size and (data := self._stream.read()):
+            self._ahead += data
+        return self._ahead
+
+    def read(self) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
+            return data
+        return self._stream.read()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def line_blocks(stream: Stream, troubles: Troubles, errors: str) -> Iterator[list[str]]:
+    """Iterate over the lines of a stream, some hundred at a time, without their ends.
 
     Bytes that are no UTF-8 are decoded as the error handler says. A line longer than LONGEST_LINE is counted as
     malformed, and its bytes are not kept.
@@ -66,9 +92,8 @@ def line_blocks(stream: Counted, troubles: Troubles, errors: str) -> Iterator[li
             rest += tail
         else:
             block = rest + head
-            if block.find(b"\n", 0, LONGEST_LINE + 1) < 0 and len(block) > LONGEST_LINE:
-                troubles.malformed += 1
-                block = block.partition(b"\n")[2]
+            if len(block) > LONGEST_LINE:
+                block = _without_long_lines(block, troubles)
             yield block.decode("utf-8", errors).split("\n")
             rest = tail
         if len(rest) > LONGEST_LINE:
@@ -76,3 +101,10 @@ def line_blocks(stream: Counted, troubles: Troubles, errors: str) -> Iterator[li
             rest, skipping = b"", True
     if rest:
         yield [rest.decode("utf-8", errors)]
+
+
+def _without_long_lines(block: bytes, troubles: Troubles) -> bytes:
+    lines = block.split(b"\n")
+    short = [line for line in lines if len(line) <= LONGEST_LINE]
+    troubles.malformed += len(lines) - len(short)
+    return b"\n".join(short)
