@@ -73,7 +73,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The tests of one file that check, and the rules that they may be about: of this file, and of the one beside it."""
+    """The tests of one file that check, and the rules that they may be about: of it and of the file beside it."""
 
     cases: tuple[Case, ...]
     rules: tuple[Rule, ...]

@@ -30,17 +30,18 @@ class RuleMaker:
     def make(
         self, item: syntax.Rule | syntax.DerivedRule, name: str, scope: Scope, given: Given | None = None
     ) -> tuple[model.Rule, dict[str, model.Param]]:
-        """Return a rule under a name, and its parameters by short name; `given` overrules those that it defines.
+        """Return a rule under a name, and its parameters by short name; `given` overrules their values.
 
         Raises Mistake when it has noted what keeps the rule from running.
         """
         before = self.problems.errors
         rule, home, arguments = self.base(item, scope)
         nodes = [*home.params.values(), *(c for c in rule.clauses if isinstance(c, syntax.Param))]
-        params = self.param_reader.read(nodes, name, home, {**arguments, **(given or {})})
+        values = {**arguments, **(given or {})}
+        params = self.param_reader.read(nodes, name, home, values)
         if isinstance(item, syntax.DerivedRule):
             self._refuse_unknown_arguments(item, params)
-        checked = self._checker.check(rule, name, home, params)
+        checked = self._checker.check(rule, name, home, params, values)
         if self.problems.errors > before:
             raise Mistake  # in a param
         return checked, {**params, **self._checker.implied}

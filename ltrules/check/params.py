@@ -62,13 +62,19 @@ class ParamReader:
         param = model.Param(f"{rule}.{node.name}", node.name, sort, value, low, high, node.doc)
         return self._set(param, node.span)
 
-    def limit(self, word: str, rule: str, expr: model.Constant, span: Span) -> model.Param:
+    def limit(
+        self, word: str, rule: str, expr: model.Constant, span: Span, given: tuple[syntax.Expr, Scope] | None
+    ) -> model.Param:
         """Return the parameter that a constant limit stands for: `-p thresh=2ms` needs no `param` in the rule.
 
-        Raises Mistake for a setting that is no duration.
+        Raises Mistake for a value that is no duration.
         """
+        value = expr.value
+        if given is not None:
+            value = self._constant(given[0], DURATION, given[1])
+            self._check_range(value, 0, MOST_LIMIT_NS, given[0].span)
         return self._set(
-            model.Param(f"{rule}.{word}", word, DURATION, expr.value, 0, MOST_LIMIT_NS, f"the rule's `{word}`"), span
+            model.Param(f"{rule}.{word}", word, DURATION, value, 0, MOST_LIMIT_NS, f"the rule's `{word}`"), span
         )
 
     def _set(self, param: model.Param, span: Span) -> model.Param:

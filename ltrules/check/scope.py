@@ -8,10 +8,7 @@ from pathlib import Path
 
 from ltrules import model, syntax
 from ltrules.catalog.events import Event
-from ltrules.source import COMMAND_LINE
-
-#: How the name of a file of tests ends.
-TESTS = "_test.lt"
+from ltrules.source import COMMAND_LINE, TESTS
 
 
 @dataclass(slots=True)

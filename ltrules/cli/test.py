@@ -11,10 +11,11 @@ import click
 
 from ltrules import report
 from ltrules.cases import Case
-from ltrules.catalog import load_catalog
+from ltrules.catalog import Catalog, load_catalog
 from ltrules.catalog.machine import shipped_catalog
 from ltrules.cli.loading import catalog_option, shipped, wants_color
 from ltrules.errors import InputError
+from ltrules.source import Source, read_source
 from ltrules.testing.coverage import Coverage, coverage_lines
 from ltrules.testing.files import find_sources
 from ltrules.testing.jsonl import json_lines
@@ -60,24 +61,23 @@ def test(
     Exit status: 0 if all tests passed, 1 if one failed or a rule is wrong, 2 if a file cannot be read.
     """
     catalog = shipped_catalog() if catalog_path is None else load_catalog(catalog_path)
-    sources = find_sources([_path(p) for p in paths or (".",)])
     coverage = Coverage() if with_coverage else None
-    files: list[_File] = []
     color = wants_color(sys.stdout)
-    for source in sources:
-        loaded = load(source, catalog)
-        results = list(run_cases(_chosen(loaded, pattern), coverage))
+    files: list[_File] = []
+    for source in find_sources([_path(p) for p in paths or (".",)]):
+        loaded, results = _run(source, catalog, pattern, coverage)
         if update and (changed := rewrite(source, results)):
             click.echo(f"{source.name}: {changed} test{'s' * (changed != 1)} rewritten", err=True)
-            loaded = load(find_sources([Path(source.name)])[0], catalog)
-            results = list(run_cases(_chosen(loaded, pattern), coverage))
+            loaded, results = _run(read_source(Path(source.name)), catalog, pattern, coverage)
         files.append((loaded, results))
-        _show_mistakes(loaded)
+        if loaded.diagnostics:
+            click.echo(report.render(loaded.diagnostics, color=wants_color(sys.stderr)), err=True)
         if form == "text" and (results or pattern is None):
             click.echo("\n".join(file_lines(source.name, results, color, verbose)))
     every = [result for _, results in files for result in results]
-    if pattern is not None and not every:
-        raise InputError(f"no test matches `{pattern}`")
+    sound = all(loaded.sound for loaded, _ in files)
+    if not every and sound:
+        raise InputError("there is no test" if pattern is None else f"no test matches `{pattern}`")
     covered = coverage.of(rule for loaded, _ in files for rule in loaded.suite.rules) if coverage else None
     match form:
         case "json":
@@ -85,18 +85,20 @@ def test(
         case "junit":
             click.echo(junit(files), nl=False)
         case _:
-            if covered is not None:
-                click.echo("\n".join(coverage_lines(covered)))
-            click.echo(total_line(every, color))
-    sys.exit(max([result.exit_status for result in every] + [1 for loaded, _ in files if not loaded.sound], default=0))
+            lines = [] if covered is None else coverage_lines(covered)
+            click.echo("\n".join([*lines, total_line(every, color)]))
+    sys.exit(max([int(not sound), *(result.exit_status for result in every)]))
+
+
+def _run(source: Source, catalog: Catalog, pattern: str | None, coverage: Coverage | None) -> _File:
+    """Run the tests of a file that a pattern chooses."""
+    loaded = load(source, catalog)
+    chosen = [case for case in loaded.suite.cases if pattern is None or _matches(case, pattern)]
+    return loaded, list(run_cases(chosen, coverage))
 
 
 def _path(name: str) -> Path:
     return shipped(name.removeprefix("std:")) if name.startswith("std:") else Path(name)
-
-
-def _chosen(loaded: Loaded, pattern: str | None) -> list[Case]:
-    return [case for case in loaded.suite.cases if pattern is None or _matches(case, pattern)]
 
 
 def _matches(case: Case, pattern: str) -> bool:
@@ -104,8 +106,3 @@ def _matches(case: Case, pattern: str) -> bool:
     if any(c in pattern for c in "*?["):
         return any(fnmatchcase(name, pattern) for name in names)
     return any(pattern in name for name in names)
-
-
-def _show_mistakes(loaded: Loaded) -> None:
-    if loaded.diagnostics:
-        click.echo(report.render(loaded.diagnostics, color=wants_color(sys.stderr)), err=True)

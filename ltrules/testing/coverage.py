@@ -110,5 +110,6 @@ def coverage_lines(found: Sequence[RuleCoverage]) -> Iterator[str]:
     """Iterate over what is to be said of some rules."""
     yield "coverage:"
     for rule in found:
-        yield f"  {rule.span.source.name}:{rule.span.line}: {', '.join(rule.names)}: {rule.reached} of {len(rule.points)}"
+        names = ", ".join(rule.names)
+        yield f"  {rule.span.source.name}:{rule.span.line}: {names}: {rule.reached} of {len(rule.points)}"
         yield from (f"    {point.span.line}:{point.span.column}: {point.said}" for point in rule.missed)

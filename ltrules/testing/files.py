@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ltrules.errors import InputError
-from ltrules.source import Source, read_source
+from ltrules.source import TESTS, Source, read_source
 
-#: How the name of a file of tests ends.
-TESTS = "_test.lt"
 _RULES = ".lt"
 _BLOCK = re.compile(r'^[ \t]*test\s+"', re.MULTILINE)
 

@@ -20,8 +20,8 @@ from ltrules.testing.wording import (
 )
 from ltrules.units import exact_duration
 
-#: The widest that the left one of two columns gets, and the most moments of a test that are shown.
-_LEFT = 56
+#: The widest that two columns get, and the most moments of a test that are shown.
+_LEFT, _RIGHT = 56, 60
 _MOMENTS = 40
 _RED, _GREEN, _YELLOW, _BOLD = "31", "32", "33", "1"
 _COLORS = {"passed": _GREEN, "todo": _YELLOW}
@@ -110,9 +110,13 @@ def _table(titles: tuple[str, str], rows: Sequence[tuple[str, str, list[str]]], 
     width = max(min(max((len(left) for _, left, _ in rows), default=0), _LEFT), len(titles[0]))
     yield f"  {paint(titles[0].ljust(width), _BOLD)}  {paint(titles[1], _BOLD)}"
     for mark, left, right in rows:
-        wrapped = textwrap.wrap(clean(left), width, subsequent_indent="    ") or [""]
-        for i, (start, end) in enumerate(zip_longest(wrapped, right, fillvalue="")):
-            yield f"{mark if i == 0 else '  '}{start.ljust(width)}  {clean(end)}".rstrip()
+        rights = [line for text in right for line in _wrap(text, _RIGHT)]
+        for i, (start, end) in enumerate(zip_longest(_wrap(left, width), rights, fillvalue="")):
+            yield f"{mark if i == 0 else '  '}{start.ljust(width)}  {end}".rstrip()
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(clean(text), width, subsequent_indent="    ") or [""]
 
 
 def _place(result: Result) -> str:
