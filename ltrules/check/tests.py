@@ -90,8 +90,9 @@ class _TestChecker:
 
     def file(self, text: syntax.Text) -> Path:
         """Return the path of a file that a test names, which lies beside its file or below. Raises Mistake."""
-        path = inside(Path(self.scope.file.source.name).parent, text.value)
-        if path is None:
+        directory = Path(self.scope.file.source.name).parent
+        path = directory / text.value
+        if inside(directory, text.value) is None:
             raise self.problems.note(
                 "LT252", f"`{text.value}` leaves the directory of the test", text.span, "name a file beside it or below"
             )
@@ -148,10 +149,11 @@ class _BlockChecker:
         catalog, maker = self.checker.maker(self._one(syntax.TestCatalog, "catalog"))
         events = self._all(syntax.TestEvent)
         self._look_at_steps(events, trace, until)
-        self._make_rules(maker)
         values = ValueChecker(self.checker.scope, maker.typer, self.problems)
-        expected = [self._expectation(step, values) for step in self._all(syntax.TestExpect)]
+        # Before the rules: what is wrong with those says nothing about the events.
         happened = [self._event(step, maker, values) for step in events]
+        self._make_rules(maker)
+        expected = [self._expectation(step, values) for step in self._all(syntax.TestExpect)]
         return cases.Case(
             title=block.title.value,
             span=block.span,

@@ -72,8 +72,9 @@ def _of_reports(expectation: Expectation, reports: tuple[Alert, ...], start_ns: 
     made = differing.count(())
     if made or not meant or expectation.count == 0:
         return Verdict(expectation, made)
-    fewest = min(range(len(meant)), key=lambda i: len(differing[i]))
-    return Verdict(expectation, made, meant[fewest], differing[fewest])
+    # One of another key is a report of something else, however much it has in common.
+    nearest = min(range(len(meant)), key=lambda i: (any(w.where == "key" for w, _ in differing[i]), len(differing[i])))
+    return Verdict(expectation, made, meant[nearest], differing[nearest])
 
 
 def _differences(expectation: Expectation, report: Alert, start_ns: int) -> Iterator[tuple[Wanted, Scalar | None]]:

@@ -104,15 +104,17 @@ def _run_trace(case: Case, trace: Trace, watch: Watch | None) -> Trial:
             f" name a catalog of {recorded_on} with `catalog`"
         )
     reference = Reference(case.rules, watch=watch)
-    start_ns, reports = -1, list[Alert]()
+    reports: list[Alert] = []
+    start_ns = end_ns = None
     for event in trace:
-        if start_ns < 0:
+        if start_ns is None:
             start_ns = event.time_ns
+            end_ns = None if case.until_ns is None else start_ns + case.until_ns
+        if end_ns is not None and event.time_ns > end_ns:
+            break
         reports += reference.feed(event)
-    start_ns = max(start_ns, 0)
-    end_ns = trace.end_ns if case.until_ns is None else start_ns + case.until_ns
-    if end_ns is not None:
-        reports += reference.advance(end_ns)
+    start_ns = start_ns or 0
+    reports += reference.advance(end_ns or trace.end_ns or 0)
     damage = "; ".join(_damage(trace))
     if damage:
         raise InputError(f"the trace is damaged: {damage}")
@@ -126,6 +128,6 @@ def _damage(trace: Trace) -> Iterator[str]:
     if troubles.cut:
         yield troubles.cut
     if troubles.malformed:
-        yield f"{troubles.malformed} lines could not be read"
+        yield f"{troubles.malformed} line{'s' * (troubles.malformed != 1)} could not be read"
     for event, name in troubles.lacking:
         yield f"{event} came without {name}, which the rules read"

@@ -22,7 +22,9 @@ from ltrules.units import exact_duration
 
 #: The widest that two columns get, and the most moments of a test that are shown.
 _LEFT, _RIGHT = 56, 60
-_MOMENTS = 40
+_MOMENTS = 20
+#: An equals sign between spaces at which no line ends.
+_HELD = "\xa0=\xa0"
 _RED, _GREEN, _YELLOW, _BOLD = "31", "32", "33", "1"
 _COLORS = {"passed": _GREEN, "todo": _YELLOW}
 _HEADS = {"error": "ERROR", "failed": "FAILED", "mended": "FAILED"}
@@ -97,7 +99,8 @@ def _timeline(result: Result, trial: Trial, paint: Paint) -> Iterator[str]:
     for moment in trial.moments[:_MOMENTS]:
         left = exact_duration(moment.time_ns)
         if moment.event is not None:
-            left += f"  {event_text(moment.event)}"
+            known = result.case.catalog.find(moment.event.name)[0]
+            left += f"  {event_text(moment.event, known)}"
         rows.append(("  ", left, list(_moment(moment, trial, several))))
     yield from _table(("what happened", "what was made of it"), rows, paint)
     rest = len(trial.moments) - len(rows)
@@ -116,7 +119,10 @@ def _table(titles: tuple[str, str], rows: Sequence[tuple[str, str, list[str]]], 
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(clean(text), width, subsequent_indent="    ") or [""]
+    """Return a text as lines; a name and its value stay on one, as far as they fit."""
+    whole = clean(text).replace(" = ", _HELD).replace(" }", "\xa0}")
+    lines = textwrap.wrap(whole, width, subsequent_indent="    ", break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines] or [""]
 
 
 def _place(result: Result) -> str:

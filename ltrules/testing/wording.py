@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ltrules.alert import Alert, Scalar
 from ltrules.cases import Expectation, Wanted
+from ltrules.catalog.events import Event
 from ltrules.template import ESCAPES
 from ltrules.testing.judging import own_values
 from ltrules.traces import TraceEvent
@@ -20,15 +21,19 @@ _CONTEXT = {
     "comm": "task.comm",
     "uid": "task.uid",
     "ppid": "task.ppid",
+    "cpu": "cpu.id",
     "node": "cpu.node",
     "cgroup": "cgroup.id",
 }
 
 
-def literal(value: Scalar) -> str:
-    """Return a number or a string as it is written in a rule file; a character without an escape is spelled out."""
+def literal(value: Scalar, symbol: str = "") -> str:
+    """Return a value as it is written in a rule file: by its symbol if that is one that rules can use.
+
+    A character without an escape is spelled out.
+    """
     if isinstance(value, int):
-        return str(value)
+        return symbol if symbol.isidentifier() and symbol.isupper() else str(value)
     return '"' + "".join(_ESCAPED.get(c, c if c.isprintable() else f"\\\\x{ord(c):02x}") for c in value) + '"'
 
 
@@ -41,9 +46,7 @@ def wanted_literal(wanted: Wanted, value: Scalar | None) -> str:
             return "true" if value else "false"
         if wanted.type.kind is Kind.DURATION:
             return exact_duration(value)
-        symbol = wanted.symbols.get(value, "")
-        if symbol.isidentifier() and symbol.isupper():
-            return symbol
+        return literal(value, wanted.symbols.get(value, ""))
     return literal(value)
 
 
@@ -54,20 +57,26 @@ def wanted_name(wanted: Wanted, alone: bool) -> str:
     return f"{wanted.where}.{wanted.name}" if wanted.where else wanted.name
 
 
-def event_text(event: TraceEvent) -> str:
-    """Return an event with all that is neither 0 nor empty."""
-    given = {name: value for name, value in event.fields.items() if value != 0 and value != ""}
-    given |= {_CONTEXT[name]: v for name, v in event.context.items() if name in _CONTEXT and v != 0 and v != ""}
-    if event.cpu:
-        given["cpu.id"] = event.cpu
-    return event.name + _braces({name: literal(value) for name, value in given.items()})
+def event_text(event: TraceEvent, known: Event) -> str:
+    """Return an event with all that is neither 0 nor empty; `known` is the one of the catalog."""
+    given = {}
+    for name, value in event.fields.items():
+        if value not in (0, ""):
+            field = known.fields.get(name)
+            given[name] = literal(value, field.symbols.get(value, "") if field and isinstance(value, int) else "")
+    for name, written in _CONTEXT.items():
+        if event.context[name] not in (0, ""):
+            given[written] = literal(event.context[name])
+    return event.name + _braces(given)
 
 
 def report_text(report: Alert, start_ns: int, kind: str) -> str:
     """Return a report with its key, its times, what was captured, and what is out of the ordinary."""
     own = own_values(report, start_ns)
     alone = len(report.key) == 1
-    given = {("key" if alone else f"key.{name}"): literal(value) for name, value in report.key.items()}
+    given = {}
+    for name, value in report.key.items():
+        given["key" if alone else f"key.{name}"] = literal(value, report.shown.get(f"key.{name}", ""))
     for name in ("at", "latency"):
         given[name] = exact_duration(int(own[name]))
     if report.late:
@@ -77,7 +86,8 @@ def report_text(report: Alert, start_ns: int, kind: str) -> str:
     if report.outcome not in ("", "out", "at"):
         given["outcome"] = literal(report.outcome)
     for scope, values in report.captured.items():
-        given |= {f"{scope}.{name}": literal(value) for name, value in values.items()}
+        for name, value in values.items():
+            given[f"{scope}.{name}"] = literal(value, report.shown.get(f"{scope}.{name}", ""))
     return kind + _braces(given)
 
 

@@ -87,7 +87,11 @@ def test_a_test_becomes_a_case(tmp_path: Path) -> None:
     assert (case.title, case.todo, case.trace, case.until_ns) == ("late", False, None, 9000)
     (rule,) = case.rules.rules
     assert rule.name == "wake"
-    assert {p.name: p.value for p in case.rules.params} == {"wake.shared": 1, "wake.limit": 7000}
+    assert {p.name: p.value for p in case.rules.params} == {
+        "wake.shared": 1,
+        "wake.limit": 7000,
+        "wake.timeout": 1_000_000,
+    }
     (event,) = case.events
     assert (event.time_ns, event.name, event.cpu) == (1000, "sched:sched_wakeup", 2)
     assert (event.context["comm"], event.context["tid"], event.context["cpu"]) == ("w", 0, 2)
