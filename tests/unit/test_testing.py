@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from golden import Golden
 from ltrules.catalog.machine import shipped_catalog
 from ltrules.errors import InputError
+from ltrules.parse.words import words_of
 from ltrules.source import Source, read_source
 from ltrules.testing.coverage import Coverage, coverage_lines
 from ltrules.testing.files import find_sources
 from ltrules.testing.jsonl import json_lines
+from ltrules.testing.judging import own_values
 from ltrules.testing.junit import junit
 from ltrules.testing.results import Result, run_cases
 from ltrules.testing.suites import Loaded, load
@@ -488,3 +490,12 @@ def test_json(shown: tuple[Loaded, list[Result]]) -> None:
 
 def test_exit_statuses_of_results(shown: tuple[Loaded, list[Result]]) -> None:
     assert [r.exit_status for r in shown[1]] == [0, 1, 1, 0, 1, 1, 2]
+
+
+def test_the_page_on_tests_names_all_that_can_be_expected(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    kinds = words_of(frozenset({"EXPECT_KIND"}))
+    (result,) = run_text(f'test "t" for wait {{ {LATE} expect alert }}', tmp_path)
+    own = own_values(result.trial.reports[0], 0) if result.trial else {}
+    assert len(kinds) > 10 and len(own) > 8
+    assert [word for word in (*kinds, *own) if f"`{word}`" not in page] == []
