@@ -41,12 +41,12 @@ def admit(scope: RuleScope) -> tuple[list[str], str]:
     return lines, f"!rate || rate_admits(rate, at, {count}, {period})"
 
 
-def too_old(rule: Rule) -> str:
-    """Return the condition under which a measurement of some `age` is dropped instead of closed."""
+def too_old(rule: Rule, age: str = "age") -> str:
+    """Return the condition under which a measurement of some age is dropped instead of closed."""
     writer = Writer(NO_EVENT)
-    terms = [f"(s64)age > {writer.signed(rule.expire)}"] if rule.expire else []
+    terms = [f"(s64){age} > {writer.signed(rule.expire)}"] if rule.expire else []
     if rule.timeout and rule.drop:
-        terms.append(f"(s64)age > {writer.signed(rule.timeout)}")
+        terms.append(f"(s64){age} > {writer.signed(rule.timeout)}")
     return " || ".join(terms) or "false"
 
 
@@ -75,7 +75,7 @@ def report(scope: RuleScope, kind: str, latency: str, limit: str, flags: str, ou
         "\tif (record) {",
         *("\t\t" + line for line in _fill(scope, kind, latency, limit, flags, "suppressed")),
         *("\t\t" + line for line in out),
-        "\t\tbpf_ringbuf_submit(record, 0);",
+        "\t\tbpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));",
         "\t} else {",
         "\t\tadd(&counters->lost, 1);",
         *("\t" + line for line in give_back),
@@ -173,7 +173,7 @@ def _overdue(scope: RuleScope) -> list[str]:
         "\t}",
         "\tif (swap_if(&set->state[way], state, state | REPORTED) != state) {",
         "\t\tif (record)",
-        "\t\t\tbpf_ringbuf_discard(record, 0);",
+        "\t\t\tbpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);",
         "\t\treturn;",
         "\t}",
         "\tstate |= REPORTED;",
@@ -181,12 +181,12 @@ def _overdue(scope: RuleScope) -> list[str]:
         f"\tif (!({admitted})) {{",
         "\t\tadd(&counters->suppressed, 1);",
         "\t\tif (record)",
-        "\t\t\tbpf_ringbuf_discard(record, 0);",
+        "\t\t\tbpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);",
         "\t} else {",
         "\t\tadd(&counters->timeouts, 1);",
         "\t\tif (record) {",
         f"\t\t\trecord->head.suppressed = {_take_suppressed(rule)};",
-        "\t\t\tbpf_ringbuf_submit(record, 0);",
+        "\t\t\tbpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));",
         "\t\t} else {",
         "\t\t\tadd(&counters->lost, 1);",
         "\t\t}",

@@ -40,7 +40,7 @@ def place(rule: Rule) -> str:
 
 def functions(scope: RuleScope) -> str:
     """Return the functions that find, open and close measurements in a rule's table."""
-    rule, name = scope.rule, scope.rule.name
+    name = scope.rule.name
     base = f"{scope.table.base} + " if scope.table.base else ""
     return f"""static __always_inline struct {name}_set *{name}_set(u32 place)
 {{

@@ -22,6 +22,16 @@ STRANGERS = {
     "ltrules.catalog": ("ltrules.parse", "ltrules.check", "ltrules.engines", "ltrules.sinks", "ltrules.cli"),
     "ltrules.check": ("ltrules.lower", "ltrules.engines", "ltrules.sinks", "ltrules.cli", "bpf_codegen"),
     "ltrules.lower": ("ltrules.parse", "ltrules.engines", "ltrules.sinks", "ltrules.cli"),
+    "ltrules.traces": (
+        "ltrules.parse",
+        "ltrules.check",
+        "ltrules.lower",
+        "ltrules.semantics",
+        "ltrules.engines",
+        "ltrules.sinks",
+        "ltrules.cli",
+        "bpf_codegen",
+    ),
     "ltrules.semantics": (
         "ltrules.parse",
         "ltrules.check",

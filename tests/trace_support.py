@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -55,21 +56,23 @@ def read(source: str | bytes | Path | BinaryIO, wanted: dict[str, Need]) -> tupl
 
 def assert_sound(events: list[TraceEvent], troubles: Troubles, wanted: dict[str, Need]) -> None:
     """Hold what is promised of every event: order, names, types and ranges, and an account of what is missing."""
-    last, late, lacking = 0, 0, 0
+    last, late = 0, 0
+    lacking: Counter[tuple[str, str]] = Counter()
     for event in events:
         late += event.time_ns < last
         last = max(last, event.time_ns)
         assert type(event.time_ns) is int and 0 <= event.time_ns < 1 << 64
         assert type(event.cpu) is int and 0 <= event.cpu < 1 << 17
         need = wanted[event.name]
-        for kinds, values in ((need.fields, event.fields), (need.context, event.context)):
-            for name, kind in ((n, k) for n, k in kinds.items() if n not in OF_THE_EVENT):
+        context = {name: kind for name, kind in need.context.items() if name not in OF_THE_EVENT}
+        for kinds, values, prefix in ((need.fields, event.fields, ""), (context, event.context, "task.")):
+            for name, kind in kinds.items():
                 value = values.get(name)
                 if value is None:
-                    lacking += 1
+                    lacking[event.name, prefix + name] += 1
                 elif kind.kind is Kind.STRING:
                     assert type(value) is str, (event, name)
                 else:
                     assert type(value) is int and -(1 << 63) <= value < 1 << 64, (event, name)
     assert troubles.late == late
-    assert sum(troubles.lacking.values()) == lacking
+    assert troubles.lacking == lacking

@@ -26,7 +26,7 @@ typedef _Bool bool;
 
 /* Numbers of include/uapi/linux/bpf.h. */
 enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6, BPF_MAP_TYPE_RINGBUF = 27 };
-enum { BPF_NOEXIST = 1, BPF_RB_NO_WAKEUP = 1 };
+enum { BPF_NOEXIST = 1, BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2, BPF_RB_AVAIL_DATA = 0 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
@@ -44,6 +44,7 @@ static u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;
 static void *(*bpf_ringbuf_reserve)(void *ringbuf, u64 size, u64 flags) = (void *)131;
 static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static void (*bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
+static u64 (*bpf_ringbuf_query)(void *ringbuf, u64 flags) = (void *)134;
 static long (*bpf_for_each_map_elem)(void *map, void *callback, void *context, u64 flags) = (void *)164;
 static long (*bpf_timer_init)(void *timer, void *map, u64 flags) = (void *)169;
 static long (*bpf_timer_set_callback)(void *timer, void *callback) = (void *)170;
@@ -412,6 +413,21 @@ struct pace {
 	u64 scan_ns;	/* time for a set, when all are looked at in turn; 0: they are not */
 	u64 sets;
 };
+
+/*
+ * Whether a report wakes the reader of its ring, who looks by itself every so often. To wake it costs the traced event more than
+ * all else that we do to it, so only a ring that fills does: at an eighth of its size. A few reports wake there, lest none does
+ * when others come between its reservation and this; not all beyond, as they come when the reader is busy or kept off its CPU.
+ */
+static __always_inline u64 wake_flags(void *ring, u64 size)
+{
+	u64 beyond = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) - size / 8;
+
+	return beyond < size / 64 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* The size of a ring buffer map in bytes. */
+#define RING_BYTES(ring) (sizeof(*(ring).max_entries) / sizeof(int))
 
 struct head {
 	u32 rule;

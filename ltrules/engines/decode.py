@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from bpf_codegen import layout, plan
 from ltrules import model
@@ -13,9 +15,10 @@ from ltrules.showing import AlertMaker, show_expr
 from ltrules.types import Kind, Type
 
 
+@lru_cache(4096)  # the same names come again and again
 def text_of(data: bytes) -> str:
     """Return a string of the kernel: it ends at the first NUL, and need not be UTF-8."""
-    return data.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+    return data.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
 def wall_offset() -> int:
@@ -24,12 +27,15 @@ def wall_offset() -> int:
 
 
 class RecordDecoder:
-    """Decodes the records of one rule. Making one compiles its formats; decoding is one unpack and little more."""
+    """Decodes the records of one rule: an unpack by a format made once, and little more."""
 
     def __init__(self, rule: model.Rule, planned: plan.Rule, params: Mapping[str, Scalar]) -> None:
-        self.rule = rule
-        self._struct = struct.Struct(layout.record_format(planned))
-        self._types = [v.type for v in (*rule.key, *rule.opened, *rule.closed)]
+        types = [v.type for v in (*rule.key, *rule.opened, *rule.closed)]
+        members = (*planned.key, *planned.saved, *planned.closing)
+        values = (_value_format(m, t) for m, t in zip(members, types, strict=True))
+        self._struct = struct.Struct(f"={layout.HEAD}{''.join(values)}")
+        self._texts = [i for i, t in enumerate(types) if t.kind is Kind.STRING]
+        self._outcomes = dict(enumerate(rule.outcomes))
         self._maker = AlertMaker(rule, params)
 
     @property
@@ -38,30 +44,34 @@ class RecordDecoder:
 
     def decode(self, data: bytes, offset_ns: int) -> Alert:
         """Return the alert of a record; `offset_ns` leads from CLOCK_MONOTONIC to the epoch."""
-        fields = self._struct.unpack_from(data)
-        _, kind, opened, closed, latency, limit, suppressed, cpu, flags = fields[:9]
-        timeout = kind == layout.KIND_TIMEOUT
+        _, kind, opened, closed, latency, limit, suppressed, cpu, flags, *values = self._struct.unpack_from(data)
+        for i in self._texts:
+            values[i] = text_of(values[i])
         return self._maker.make(
-            timeout=timeout,
+            timeout=kind == layout.KIND_TIMEOUT,
             opened=opened,
             closed=closed,
             latency=latency,
             limit=limit,
-            outcome="" if timeout else self.rule.outcomes[flags >> layout.OUTCOME_SHIFT],
-            late=bool(flags & layout.FLAG_LATE),
+            outcome=self._outcomes.get(flags >> layout.OUTCOME_SHIFT, ""),
+            late=flags & layout.FLAG_LATE != 0,
             suppressed=suppressed,
             cpu=cpu,
-            values=[self._scalar(v, t) for v, t in zip(fields[9:], self._types, strict=True)],
+            values=values,
             offset_ns=offset_ns,
         )
 
-    def _scalar(self, value: int | bytes, sort: Type) -> Scalar:
-        if isinstance(value, bytes):
-            return text_of(value)
-        if sort.kind is Kind.INT and sort.signed and sort.size < 8 and value >> (8 * sort.size - 1) == 1:
-            # Keys are zero-extended in the kernel: a narrow signed one finds its sign again.
-            return value - (1 << (8 * sort.size))
-        return value
+
+def _value_format(member: plan.Member, sort: Type) -> str:
+    """Return the `struct` format of a value in a record.
+
+    Keys are zero-extended in the kernel: of a narrow signed one only its own bytes are read, so that it finds its sign.
+    """
+    narrow = {1: "b", 2: "h", 4: "i"}.get(sort.size) if sort.kind is Kind.INT and sort.signed else None
+    if narrow is None:
+        return layout.member_format([member])
+    padding = f"{8 - sort.size}x"
+    return narrow + padding if sys.byteorder == "little" else padding + narrow
 
 
 # ------------------------------------------------------------------------------------ numbers

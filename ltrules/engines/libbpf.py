@@ -20,7 +20,7 @@ from ltrules.engines.compiler import compile_object
 from ltrules.engines.features import has_timers, require_engine
 from ltrules.engines.numbers import Numbers
 from ltrules.engines.pace import pace, user_sweep_ns
-from ltrules.engines.programs import Programs
+from ltrules.engines.programs import ProgramInfo, Programs
 from ltrules.engines.recording import RecordedEvents
 from ltrules.errors import EngineUnavailable, LoadError
 from ltrules.evaluate import Constants
@@ -31,6 +31,10 @@ from ltrules.settings import check_value
 #: MAX_USED_MAPS of include/linux/bpf_verifier.h.
 MOST_MAPS = 64
 _COMMON_MAPS = 5  # control, alerts, counters, queues, sweeping
+_RECORDING_MAPS = 2  # events, unrecorded
+#: BPF_MAX_SUBPROGS there.
+MOST_FUNCTIONS = 256
+_COMMON_FUNCTIONS = 8  # the program itself, enqueue, look, step, on_timer and so on
 _PROGRAM_NAME = 15  # BPF_OBJ_NAME_LEN, less the NUL
 #: TIMERS in sweep.bpf.h.
 _TIMERS = 4
@@ -59,9 +63,9 @@ class LibbpfEngine:
         """
         require_engine()
         planned = lower(rules, self.catalog)
-        refuse_too_many_maps(planned)
         if event_bytes:
             planned = recorded_plan(planned, event_bytes, rules=True)
+        refuse_too_many(planned)
         return LibbpfSession(rules, planned)
 
     def record(self, rules: model.RuleSet, event_bytes: int) -> LibbpfSession:
@@ -71,18 +75,26 @@ class LibbpfEngine:
         return LibbpfSession(replace(rules, rules=(), params=()), planned)
 
 
-def refuse_too_many_maps(planned: plan.Plan) -> None:
-    """Raise LoadError if a program would use more maps than the kernel allows."""
+def refuse_too_many(planned: plan.Plan) -> None:
+    """Raise LoadError if a program would have more functions or maps than the kernel allows."""
     scopes = rule_scopes(planned)
+    shared = len(scopes[0].places.sizes()) + _COMMON_MAPS + (_RECORDING_MAPS if planned.event_bytes else 0)
+    queued = [i for i, rule in enumerate(planned.rules) if rule.queued]
+    functions = len(planned.rules) + _COMMON_FUNCTIONS
     for program in planned.programs:
         used = {handler.rule for handler in program.handlers}
-        own = sum(len(planned.rules[i].groups) for i in used)
-        shared = len(scopes[0].places.sizes()) + _COMMON_MAPS
-        if own + shared > MOST_MAPS:
+        functions = max(functions, len(program.handlers) + len(used & set(queued)) + _COMMON_FUNCTIONS)
+        groups = sum(len(planned.rules[i].groups) for i in used)
+        if groups + shared > MOST_MAPS:
             raise LoadError(
-                f"the {len(used)} rules at {program.category}:{program.event} have {own} groupings (`by`), and"
+                f"the {len(used)} rules at {program.category}:{program.event} have {groups} groupings (`by`), and"
                 f" there is room for {MOST_MAPS - shared} in one run: run fewer of these rules at once, or group less"
             )
+    if functions > MOST_FUNCTIONS:
+        raise LoadError(
+            f"these {len(planned.rules)} rules need {functions} functions in one program, and the kernel allows"
+            f" {MOST_FUNCTIONS}: run fewer of them at once"
+        )
 
 
 class LibbpfSession:
@@ -106,6 +118,7 @@ class LibbpfSession:
         without = () if self.sweeps_itself else ("arm",)
         self._programs = Programs.load(compile_object(render(planned)), without)
         self._offsets = layout.control_offsets(planned)
+        self._interval = 0
         self._numbers = Numbers(rules, planned, self._programs)
         try:
             self._write_control()
@@ -151,7 +164,9 @@ class LibbpfSession:
             self._programs.write_control(
                 self._offsets[held.name], _bytes(held, value.encode() if isinstance(value, str) else value)
             )
-        self._write_pace()
+        self._next_sweep = 0
+        if self._write_pace():
+            self._arm()
 
     def _write_control(self) -> None:
         for parameter in self.plan.parameters:
@@ -160,13 +175,14 @@ class LibbpfSession:
             )
         self._write_pace()
 
-    def _write_pace(self) -> None:
-        """Keep the sweep in step with the limits."""
+    def _write_pace(self) -> bool:
+        """Keep the sweep in step with the limits. Tell whether its timers are set for a time that is wrong now."""
         present = pace(self.rules, self.plan, self.params)
         rows = [struct.pack(layout.PACE, *dataclasses.astuple(rule)) for rule in present.rules]
         self._programs.write_control(self._offsets["pace"], b"".join(rows))
-        if self.sweeps_itself:
-            self._programs.write_control(self._offsets["interval"], struct.pack("=QQ", present.interval, present.grace))
+        before, self._interval = self._interval, present.interval if self.sweeps_itself else 0
+        self._programs.write_control(self._offsets["interval"], struct.pack("=QQ", self._interval, present.grace))
+        return before != self._interval
 
     def _arm(self) -> None:
         """Start the timers that sweep, each from its own CPU; one is enough if we may not run on the others."""
@@ -250,6 +266,14 @@ class LibbpfSession:
             for info in self._programs.program_infos()
             if info.recursion_misses and info.name in by_name
         }
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return the kernel's own numbers of each program: runs, time, what the verifier walked."""
+        return self._programs.program_infos()
+
+    def sweeping(self) -> bytes:
+        """Return `struct sweeping`, what the timers have done; it begins as `layout.SWEEPING` says."""
+        return self._programs.lookup(".bss", struct.pack("=I", 0)) or b""
 
     def memory(self) -> Mapping[str, int]:
         """Return the bytes of kernel memory that each map takes."""

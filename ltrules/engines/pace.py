@@ -43,9 +43,9 @@ class RulePace:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the kernel sweeps: the interval of the timers, 0 if nothing is ever due, and what is overdue by how little waits.
+    """How the kernel sweeps, in ns: the interval of the timers, 0 if nothing is ever due, and the grace of events.
 
-    Times are in ns. `rules` is each rule's own pace.
+    `rules` is each rule's own pace.
     """
 
     interval: int

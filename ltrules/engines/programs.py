@@ -29,6 +29,8 @@ from ltrules.engines.maps import Map
 from ltrules.engines.rings import Ring, uninterrupted
 from ltrules.errors import AttachError, LoadError
 
+#: Few reports wake nobody (`wake_flags` in ltrules.bpf.h): after so many ms the reader looks by itself.
+LONGEST_WAIT_MS = 50
 #: Characters of a verifier's log to keep: its end says what is wrong.
 LOG_END = 16384
 BTF = Path("/sys/kernel/btf/vmlinux")
@@ -132,16 +134,16 @@ class Programs:
             self.detach()
 
     def poll(self, timeout_ms: int, ring: str = "alerts") -> list[bytes]:
-        """Return the records of a ring buffer, at most rings.BATCH; wait up to `timeout_ms` for the first.
+        """Return the records of a ring buffer, at most rings.BATCH, after waiting for some if there is none.
 
-        A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
-        Raises OSError.
+        It waits for `timeout_ms` or LONGEST_WAIT_MS, whichever is shorter: few reports wake nobody. A signal ends the
+        waiting. What its handler raises comes out of here, and the next call returns the records. Raises OSError.
         """
         if ring not in self._rings:
             made = Ring(self._map(ring).fd)
             self._resources.callback(made.close)
             self._rings[ring] = made
-        return self._rings[ring].poll(timeout_ms)
+        return self._rings[ring].poll(min(timeout_ms, LONGEST_WAIT_MS))
 
     def write_control(self, offset: int, data: bytes) -> None:
         """Write to the global variables in ".data" while the programs run. Raises OSError."""

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from ltrules.engines._libbpf import Sample, library, wait_readable
 
-#: Records taken by one reading, at most: a flood must not keep us from everything else.
-BATCH = 16384
+#: Records taken by one reading, at most: a flood must not keep us from everything else, nor fill our memory.
+BATCH = 2048
 
 
 class Ring:

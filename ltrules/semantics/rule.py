@@ -76,6 +76,7 @@ class RuleState:
         def judge(expr: model.Expr | None) -> Judge | None:
             return None if expr is None else function(MEASUREMENT, writer.value(expr))
 
+        self._inflight, self._keep_first = rule.inflight, rule.keep_first
         # Parameters do not change while a trace is read, so that these are numbers.
         self._timeout = limit(rule.timeout.limit if rule.timeout else None)
         self._expire = limit(rule.expire)
@@ -101,14 +102,14 @@ class RuleState:
         """`in`: begin a measurement."""
         counters, pending, at = self.counters, self.pending, event.time_ns
         old = pending.get(key)
-        if old is not None and self.rule.keep_first and at - old.opened <= self._lifetime:
+        if old is not None and self._keep_first and at - old.opened <= self._lifetime:
             counters["kept"] += 1
             return
         counters["opened"] += 1
         if old is not None:
             if not self._end(old, at):
                 counters["replaced"] += 1
-        elif len(pending) >= self.rule.inflight and not self._make_room(at):
+        elif len(pending) >= self._inflight and not self._make_room(at):
             return
         ins = reading.saves(event, event.fields, event.context, key, (), 0) if reading.saves else ()
         pending[key] = new = Measurement(key, at, event.cpu, ins)

@@ -18,7 +18,7 @@ from ltrules.traces.cexpr import unquoted
 from ltrules.traces.dialects import Dialect
 from ltrules.traces.lines import Line, LineReader, Told
 from ltrules.traces.needs import Need
-from ltrules.traces.printed import as_field, fitting
+from ltrules.traces.printed import as_field, as_number, fitting
 from ltrules.traces.troubles import Troubles
 from ltrules.types import Kind, Type
 
@@ -126,11 +126,11 @@ def _field(source: _Source, payload: _Group) -> Scalar | None:
 def _context(known: _Group, payload: _Group) -> dict[str, Scalar]:
     """Return what is told of the running task: by LTTng in contexts, by perf in the payload."""
     found = {
-        "tid": known.get("tid", known.get("vtid", payload.get("perf_tid"))),
-        "tgid": known.get("pid", known.get("vpid", payload.get("perf_pid"))),
+        "tid": known.get("tid", payload.get("perf_tid")),
+        "tgid": known.get("pid", payload.get("perf_pid")),
         "comm": known.get("procname"),
     }
-    return {name: value for name, value in found.items() if isinstance(value, (int, str))}
+    return {name: value for name, value in found.items() if isinstance(value, str if name == "comm" else int)}
 
 
 def _groups(text: str) -> Iterator[_Group]:
@@ -144,6 +144,15 @@ def _groups(text: str) -> Iterator[_Group]:
         elif quoted is not None:
             group[name] = unquoted(quoted)
         elif array is not None:
-            group[name] = {int(index): int(value, 0) for index, value in _ELEMENT.findall(array)}
-        else:
-            group[name] = int(enumerated or number, 0)
+            group[name] = _elements(array)
+        elif (value := _number(enumerated or number)) is not None:
+            group[name] = value
+
+
+def _elements(array: str) -> dict[int, int]:
+    found = ((int(index), _number(digits)) for index, digits in _ELEMENT.findall(array))
+    return {index: value for index, value in found if value is not None}
+
+
+def _number(digits: str) -> int | None:
+    return as_number(digits, 16 if "x" in digits else 10)

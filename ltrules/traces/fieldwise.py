@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ltrules.alert import Scalar
 from ltrules.catalog.events import Event
 from ltrules.traces.cexpr import Ref
-from ltrules.traces.printed import as_field, conversions, fitting
+from ltrules.traces.printed import as_field, as_number, conversions, fitting
 from ltrules.types import Kind, Type
 
 _ELEMENT = re.compile(r"(\w+)\[([0-9]+)\]")
@@ -68,12 +68,13 @@ class Fieldwise:
         if found is None:
             return None
         digits = found[1]
-        if digits.startswith("0x"):
-            return as_field(int(digits, 16), field.kind)
         decimal = digits.removeprefix("-").isdecimal()
+        if not decimal and not digits.startswith("0x") and not field.hexadecimal:
+            return None
         if decimal and field.hexadecimal and len(digits) > 1:
             return None  # some versions of libtraceevent write such a field in hexadecimal, others in decimal
-        return as_field(int(digits, 10 if decimal else 16), field.kind) if decimal or field.hexadecimal else None
+        value = as_number(digits, 10 if decimal else 16)
+        return None if value is None else as_field(value, field.kind)
 
     def _element(self, element: tuple[int, int, int], text: str, kind: Type) -> int | None:
         found = _ARRAY.match(text)

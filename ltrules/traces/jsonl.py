@@ -11,10 +11,10 @@ recorded. Names that are not known are passed over.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from ltrules.alert import Scalar
@@ -30,12 +30,9 @@ from ltrules.types import Kind, Type
 VERSION = 1
 MARK = "ltrules_trace"
 
-#: How lines start whose time and event are told without decoding all of it.
-_START = re.compile(r'\{"t": ?([0-9]{1,19}), ?"e": ?"([^"]+)"')
-
-
-_DECODER = json.JSONDecoder()
-_ABSENT: Any = None
+#: Recordings are in order but for what was written by hand or joined, and so many decoded events fit in a CPU's cache.
+_WINDOW = 128
+_decode = json.JSONDecoder().raw_decode
 _LOW, _END = -(1 << 63), 1 << 64
 #: More CPUs than Linux can be built for.
 _MOST_CPUS = 1 << 16
@@ -56,20 +53,17 @@ def read_header(line: str, name: str) -> dict[str, Scalar] | None:
     return {key: value for key, value in content.items() if key != MARK and type(value) in (int, str)}
 
 
-#: Names, and whether each is an int or a str.
-_Kinds = tuple[tuple[str, Any], ...]
-
-
 @dataclass(frozen=True, slots=True)
-class _Check:
-    """An event's full name, and the types of what is read of it."""
+class _Wanted:
+    """An event that is wanted: its full name, and what is read of it, each an int or a str.
+
+    `sound(content, fields)` tells whether a line has all that, and raises KeyError or TypeError if it lacks a part.
+    """
 
     name: str
-    fields: _Kinds
-    context: _Kinds
-
-
-_Stamped = tuple[int, _Check, str]
+    fields: Mapping[str, type]
+    context: Mapping[str, type]
+    sound: Callable[[Any, Any], bool]
 
 
 class JsonLines:
@@ -78,100 +72,106 @@ class JsonLines:
     def __init__(self, catalog: Catalog, needs: Needs, seen: Counter[str], troubles: Troubles) -> None:
         self._names = Names(catalog, needs, troubles)
         self._needs, self._seen, self._troubles = needs, seen, troubles
-        self._checks: dict[str, _Check] = {}
+        self._known: dict[str, _Wanted | None] = {}  # None: the catalog has it, and nobody wants it
         self.end_ns: int | None = None
 
     def events(self, blocks: Iterable[list[str]]) -> Iterator[TraceEvent]:
         """Iterate over the wanted events of all blocks in time order."""
-        return self._decoded(in_order(map(self._stamped, blocks), self._troubles))
+        return in_order(map(self._decoded, blocks), self._troubles, _WINDOW)
 
-    def _stamped(self, lines: list[str]) -> list[_Stamped]:
-        """Return the wanted ones of some lines, each with its time."""
-        match, checks = _START.match, self._checks
-        stamped: list[_Stamped] = []
+    def _decoded(self, lines: list[str]) -> list[TraceEvent]:
+        """Return the wanted events of some lines."""
+        decode, known, new = _decode, self._known, tuple.__new__
+        events: list[TraceEvent] = []
         for line in lines:
-            found = match(line)
-            if found is None:
-                stamped += self._oddly_stamped(line)
-                continue
-            time, name = found.groups()
-            check = checks.get(name) or self._check(name)
-            if check is not None:
-                stamped.append((int(time), check, line))
-        return stamped
+            try:
+                content, end = decode(line)
+                wanted = known[content["e"]]
+                if wanted is None:
+                    continue
+                fields = content["f"]
+                if wanted.sound(content, fields) and end == len(line):
+                    # What TraceEvent(...) does, in less time.
+                    events.append(new(TraceEvent, (content["t"], wanted.name, content["cpu"], content, fields)))
+                    continue
+            except (ValueError, KeyError, TypeError, RecursionError):
+                pass
+            events += self._odd(line)
+        self._seen.update(map(_name, events))
+        return events
 
-    def _oddly_stamped(self, line: str) -> Iterator[_Stamped]:
-        """Iterate over the event in a line that starts in another way, if there is one; take note of marks."""
+    def _odd(self, line: str) -> Iterator[TraceEvent]:
+        """Iterate over the event in a line of any kind, if there is one; take note of marks, and of what is wrong."""
         try:
             content = json.loads(line) if line.strip() else {MARK: VERSION}
-            time, name, lost, end_ns = map(content.get, ("t", "e", "lost", "end"))
+            time, name, cpu, fields, lost, end_ns = map(content.get, ("t", "e", "cpu", "f", "lost", "end"))
         except (ValueError, AttributeError, RecursionError):
             self._troubles.malformed += 1
             return
-        if isinstance(name, str) and _is_time(time):
-            check = self._check(name)
-            if check is not None:
-                yield time, check, line.strip()
-        elif _is_time(lost):
+        if isinstance(name, str) and _is_int(time, 0):
+            wanted = self._want(name)
+            if wanted is None:
+                return
+            if type(fields) is dict and _is_int(cpu, 0, _MOST_CPUS):
+                fields = self._sound(fields, wanted.fields, wanted.name)
+                context = self._sound(content, wanted.context, wanted.name, "task.")
+                yield TraceEvent(time, wanted.name, cpu, context, fields)
+                return
+        elif _is_int(lost, 0):
             self._troubles.note_lost(lost)
-        elif _is_time(end_ns):
+            return
+        elif _is_int(end_ns, 0):
             self.end_ns = end_ns
-        elif content.get(MARK) != VERSION:  # recordings may be joined: further headers are no trouble
-            self._troubles.malformed += 1
+            return
+        elif content.get(MARK) == VERSION:  # recordings may be joined: further headers are no trouble
+            return
+        self._troubles.malformed += 1
 
-    def _decoded(self, batch: Iterable[_Stamped]) -> Iterator[TraceEvent]:
-        decode, new, seen = _DECODER.raw_decode, tuple.__new__, self._seen
-        for time, check, line in batch:
-            try:
-                content, end = decode(line)
-                cpu, fields = content["cpu"], content["f"]
-                if (
-                    not 0 <= cpu < _MOST_CPUS
-                    or type(cpu) is not int
-                    or type(fields) is not dict
-                    or (end != len(line) and not line[end:].isspace())
-                ):
-                    raise ValueError
-                for key, kind in check.fields:
-                    value = fields.get(key, _ABSENT)
-                    if type(value) is not kind or (kind is int and not _LOW <= value < _END):
-                        fields = self._sound(fields, check.fields, check.name)
-                        break
-                for key, kind in check.context:
-                    value = content.get(key, _ABSENT)
-                    if type(value) is not kind or (kind is int and not _LOW <= value < _END):
-                        content = self._sound(content, check.context, check.name, "task.")
-                        break
-            except (ValueError, KeyError, TypeError, RecursionError):
-                self._troubles.malformed += 1
-                continue
-            seen[check.name] += 1
-            yield new(TraceEvent, (time, check.name, cpu, content, fields))  # what TraceEvent(...) does, in less time
-
-    def _check(self, name: str) -> _Check | None:
-        """Return what to check of an event; None if it is not wanted."""
+    def _want(self, name: str) -> _Wanted | None:
+        """Return what is wanted of an event, None for nothing."""
         event = self._names.wanted(name)
         if event is None:
+            if self._names.known(name):
+                self._known[name] = None
             return None
         need = self._needs[event.full_name]
-        context = {key: kind for key, kind in need.context.items() if key not in OF_THE_EVENT}
-        check = self._checks[name] = _Check(event.full_name, _kinds(need.fields), _kinds(context))
-        return check
+        fields = {key: _kind(sort) for key, sort in need.fields.items()}
+        context = {key: _kind(sort) for key, sort in need.context.items() if key not in OF_THE_EVENT}
+        wanted = _Wanted(event.full_name, fields, context, _soundness(fields, context))
+        self._known[name] = wanted
+        return wanted
 
-    def _sound(self, values: dict[str, Any], kinds: _Kinds, event: str, prefix: str = "") -> dict[str, Any]:
+    def _sound(self, values: dict[str, Any], kinds: Mapping[str, type], event: str, prefix: str = "") -> dict[str, Any]:
         """Return the values without those that are read but are none; count what is missing."""
         sound = dict(values)
-        for key, kind in kinds:
-            value = sound.get(key, _ABSENT)
-            if type(value) is not kind or (kind is int and not _LOW <= value < _END):
+        for key, kind in kinds.items():
+            if not (_is_int(sound.get(key)) if kind is int else isinstance(sound.get(key), str)):
                 sound.pop(key, None)
                 self._troubles.lacking[event, prefix + key] += 1
         return sound
 
 
-def _kinds(types: Mapping[str, Type]) -> _Kinds:
-    return tuple((name, str if kind.kind is Kind.STRING else int) for name, kind in types.items())
+_name = itemgetter(1)
 
 
-def _is_time(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _END
+def _kind(sort: Type) -> type:
+    return str if sort.kind is Kind.STRING else int
+
+
+def _is_int(value: Any, low: int = _LOW, end: int = _END) -> bool:
+    return type(value) is int and low <= value < end
+
+
+def _soundness(fields: Mapping[str, type], context: Mapping[str, type]) -> Callable[[Any, Any], bool]:
+    """Return the function that tells whether the content of a line and its fields are what they must be.
+
+    Its text is made once for each event: a loop over names and types would take as long as decoding the line.
+    """
+    tests = [f"type(c['t']) is int and 0 <= c['t'] < {_END}", f"type(c['cpu']) is int and 0 <= c['cpu'] < {_MOST_CPUS}"]
+    tests.append("type(f) is dict")
+    for place, kinds in (("f", fields), ("c", context)):
+        for key, kind in kinds.items():
+            value = f"{place}[{key!r}]"
+            tests.append(f"type({value}) is {kind.__name__}" + f" and {_LOW} <= {value} < {_END}" * (kind is int))
+    sound: Callable[[Any, Any], bool] = eval(f"lambda c, f: {' and '.join(tests)}")
+    return sound

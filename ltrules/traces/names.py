@@ -36,3 +36,7 @@ class Names:
             self._unknown.add(name)
             self._troubles.note_unknown_event(name)
         return event
+
+    def known(self, name: str) -> bool:
+        """Tell whether a name was looked up, and found: there is nothing to count when it comes again."""
+        return name in self._found and name not in self._unknown

@@ -133,8 +133,8 @@ class Trace:
             self.header, self._errors = header, "replace"
             self.description = f"recording of ltrules, kernel {header.get('kernel', 'not known')}"
             return JsonLines(self._catalog, self._needs, self.seen, self.troubles)
-        counts = {d.name: sum(d.line.match(line) is not None for line in lines) for d in (FTRACE, PERF, CTF)}
-        dialect = max((FTRACE, PERF, CTF), key=lambda d: counts[d.name])
+        counts = {d.name: sum(d.line.match(line) is not None for line in lines) for d in (PERF, FTRACE, CTF)}
+        dialect = max((PERF, FTRACE, CTF), key=lambda d: counts[d.name])
         if not counts[dialect.name]:
             raise InputError(f"{name} {'is empty' if not start else _UNKNOWN}")
         self.description = dialect.name

@@ -20,7 +20,7 @@ _Stamped = TypeVar("_Stamped", bound=tuple[Any, ...])
 _time = itemgetter(0)
 
 
-def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles) -> Iterator[_Stamped]:
+def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles, window: int = WINDOW) -> Iterator[_Stamped]:
     """Iterate over the members of all batches by time, those of one time as they came.
 
     One that comes after something later was handed on is handed on at once, with the time that it has, and counted.
@@ -29,11 +29,11 @@ def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles) -> Iterator[
     last = 0
     for batch in batches:
         waiting += batch
-        if len(waiting) < 2 * WINDOW:
+        if len(waiting) < 2 * window:
             continue
         # Sorting what is in order already, or nearly so, is cheap.
         waiting.sort(key=_time)
-        ready, waiting = waiting[:-WINDOW], waiting[-WINDOW:]
+        ready, waiting = waiting[:-window], waiting[-window:]
         last = _count_late(ready, last, troubles)
         yield from ready
     waiting.sort(key=_time)

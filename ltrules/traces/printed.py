@@ -161,10 +161,17 @@ def _inside(part: _Part, event: Event, longest: int) -> tuple[str, str, int]:
 
 def _piece(argument: _Argument, text: str) -> inverse.Piece | tuple[str, str] | None:
     if argument.base:
-        return inverse.of_number(argument.node, int(text, argument.base))
+        value = as_number(text, argument.base)
+        return None if value is None else inverse.of_number(argument.node, value)
     if isinstance(argument.node, Ref) and (address := inverse.hexadecimal(text)) is not None:
         return inverse.of_number(argument.node, address)  # %ps of an address without a symbol
     return inverse.of_text(argument.node, text)
+
+
+def as_number(digits: str, base: int) -> int | None:
+    """Return a number, None if 64 bits cannot hold it."""
+    value = int(digits, base)
+    return value if -(1 << 63) <= value < 1 << 64 else None
 
 
 def as_field(value: int, kind: Type) -> int:

@@ -8,7 +8,8 @@ from typing import BinaryIO, Protocol
 from ltrules.errors import InputError
 from ltrules.traces.troubles import Troubles
 
-CHUNK = 1 << 16
+#: Bytes read at once: what is made of them should fit in a CPU's cache.
+CHUNK = 1 << 14
 #: Longer lines are no events: the longest of real ones is some 10 KiB (events with strings or stacks).
 LONGEST_LINE = 1 << 17
 

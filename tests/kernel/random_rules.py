@@ -11,6 +11,8 @@ from helpers import catalog
 from ltrules.catalog.events import Shape
 
 DURATIONS = ("500ns", "2us", "7us", "30us", "150us", "1ms", "20ms")
+#: The timers of a sweep with little slack make more events than all else.
+SLACKS = (" slack 1ms", " slack 5ms", " slack 20ms", " slack 20ms", "")
 NUMBERS = (0, 1, 2, 3, 7, 10, 64, 100, 120, 4096)
 NAMES = ("fio", "dd", "python", "perf", "swapper/0", "swapper/1", "")
 CONTEXT = ("task.tid", "task.tgid", "task.uid", "task.ppid", "cpu.id", "cpu.node", "cgroup.id", "(time.mono / 1ms)")
@@ -208,7 +210,8 @@ def pairing_rules(draw: st.DrawFn, name: str) -> RandomRule:
     least = 0
     if draw(st.booleans()):
         least = draw(st.integers(0, len(DURATIONS) - 1))
-        lines.append(f"timeout {DURATIONS[least]}{draw(st.sampled_from(('', ' keep', ' drop')))}")
+        keep, slack = draw(st.sampled_from(("", " keep", " drop"))), draw(st.sampled_from(SLACKS))
+        lines.append(f"timeout {DURATIONS[least]}{keep}{slack}")
     if draw(st.integers(0, 2)) == 0:
         lines.append(f"expire {draw(st.sampled_from(DURATIONS[least:]))}")
     lines.append(draw(st.sampled_from(("duplicate keep", "duplicate replace"))))

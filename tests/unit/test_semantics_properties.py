@@ -98,7 +98,7 @@ _NAMES = (WAKEUP, WAKEUP, WAKEUP, SWITCH, SWITCH, SWITCH, SWITCH, EXIT)
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[TraceEvent]:
-    """Events in the order of time, often at one time, often exactly at a limit; each is made of the bits of a number."""
+    """Events in the order of time, often at one time or exactly at a limit; each is made of the bits of a number."""
     events, now = [], 0
     for bits in draw(st.lists(st.integers(0, (1 << 15) - 1), min_size=30, max_size=80)):
         gap, name, state = _GAPS[bits & 7], _NAMES[bits >> 3 & 7], bits >> 6 & 1

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 request_base;
 	s64 request_per_mib;
@@ -189,7 +191,7 @@ request_settle(struct request_set *set, u32 way, const struct key_dev_sector *ke
 				record->key = *key;
 				record->in = set->in[way];
 				__builtin_memset(&record->out, 0, sizeof(record->out));
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -225,7 +227,7 @@ static __noinline void request_look(struct request_set *set, u32 way, u32 place,
 		}
 		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			return;
 		}
 		state |= REPORTED;
@@ -234,12 +236,12 @@ static __noinline void request_look(struct request_set *set, u32 way, u32 place,
 		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
 			add(&counters->suppressed, 1);
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		} else {
 			add(&counters->timeouts, 1);
 			if (record) {
 				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 			}
@@ -293,14 +295,14 @@ static __always_inline void request_out(struct trace_event_raw_block_rq_completi
 		u32 latency_counts_index = 0;
 		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 		if (latency_counts) {
-			s64 value = (s64)latency;
-			u32 bucket = value < 0 ? 0 : bucket_of(value);
+			u64 value = (s64)latency;
+			u32 bucket = bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&latency_counts->bucket[bucket], 1);
 			add(&latency_counts->sum, value);
-			if (value > (s64)latency_counts->max)
+			if (value > latency_counts->max)
 				latency_counts->max = value;
 		}
 		s64 limit = READ_ONCE(control.request_base) + divide(set->in[way].bytes * READ_ONCE(control.request_per_mib), 1048576LL);
@@ -317,7 +319,7 @@ static __always_inline void request_out(struct trace_event_raw_block_rq_completi
 					record->key = *key;
 					record->in = set->in[way];
 					record->out = out;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)
@@ -468,7 +470,7 @@ static long sweep_sets_448(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 rule_1_timeout;
 	s64 rule_1_thresh;
@@ -158,7 +160,7 @@ rule_1_settle(struct rule_1_set *set, u32 way, const struct key_pid *key, u64 st
 			if (record) {
 				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), FLAG_LATE };
 				record->key = *key;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -192,7 +194,7 @@ static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u
 		}
 		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			return;
 		}
 		state |= REPORTED;
@@ -201,12 +203,12 @@ static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u
 		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
 			add(&counters->suppressed, 1);
 			if (record)
-				bpf_ringbuf_discard(record, 0);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		} else {
 			add(&counters->timeouts, 1);
 			if (record) {
 				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 			}
@@ -254,14 +256,14 @@ static __always_inline void rule_1_out(u64 *ctx, u64 *now, const struct key_pid 
 	u32 latency_counts_index = 0;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.rule_1_thresh);
@@ -276,7 +278,7 @@ static __always_inline void rule_1_out(u64 *ctx, u64 *now, const struct key_pid 
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > READ_ONCE(control.rule_1_timeout) ? FLAG_LATE : 0) };
 				record->key = *key;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -406,7 +408,7 @@ static long sweep_sets_192(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);
