@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The tests of one file that check, and the rules that they may be about: of it and of the file beside it."""
+    """The tests of one file that check; `rules` are those of it and of the file beside it, tested or not."""
 
     cases: tuple[Case, ...]
     rules: tuple[Rule, ...]
+
+    @property
+    def every_rule(self) -> Iterator[Rule]:
+        """Iterate over these rules and those that the tests are about, some of them more than once."""
+        yield from self.rules
+        for case in self.cases:
+            yield from case.rules.rules

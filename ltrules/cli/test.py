@@ -78,7 +78,7 @@ def test(
     sound = all(loaded.sound for loaded, _ in files)
     if not every and sound:
         raise InputError("there is no test" if pattern is None else f"no test matches `{pattern}`")
-    covered = coverage.of(rule for loaded, _ in files for rule in loaded.suite.rules) if coverage else None
+    covered = coverage.of(rule for loaded, _ in files for rule in loaded.suite.every_rule) if coverage else None
     match form:
         case "json":
             click.echo("\n".join(json_lines(files, covered)))

@@ -46,8 +46,7 @@ def wanted_literal(wanted: Wanted, value: Scalar | None) -> str:
             return "true" if value else "false"
         if wanted.type.kind is Kind.DURATION:
             return exact_duration(value)
-        return literal(value, wanted.symbols.get(value, ""))
-    return literal(value)
+    return literal(value, _symbol(wanted.symbols, value))
 
 
 def wanted_name(wanted: Wanted, alone: bool) -> str:
@@ -63,7 +62,7 @@ def event_text(event: TraceEvent, known: Event) -> str:
     for name, value in event.fields.items():
         if value not in (0, ""):
             field = known.fields.get(name)
-            given[name] = literal(value, field.symbols.get(value, "") if field and isinstance(value, int) else "")
+            given[name] = literal(value, _symbol(field.symbols, value) if field else "")
     for name, written in _CONTEXT.items():
         if event.context[name] not in (0, ""):
             given[written] = literal(event.context[name])
@@ -73,10 +72,11 @@ def event_text(event: TraceEvent, known: Event) -> str:
 def report_text(report: Alert, start_ns: int, kind: str) -> str:
     """Return a report with its key, its times, what was captured, and what is out of the ordinary."""
     own = own_values(report, start_ns)
-    alone = len(report.key) == 1
-    given = {}
-    for name, value in report.key.items():
-        given["key" if alone else f"key.{name}"] = literal(value, report.shown.get(f"key.{name}", ""))
+    columns = [
+        (c, literal(v, _symbol(c.symbols, v))) for c, v in zip(report.heading.columns, report.values, strict=True)
+    ]
+    alone = report.heading.key_size == 1
+    given = {"key" if alone else f"key.{c.name}": text for c, text in columns if c.scope == "key"}
     for name in ("at", "latency"):
         given[name] = exact_duration(int(own[name]))
     if report.late:
@@ -85,9 +85,7 @@ def report_text(report: Alert, start_ns: int, kind: str) -> str:
         given["suppressed"] = str(report.suppressed)
     if report.outcome not in ("", "out", "at"):
         given["outcome"] = literal(report.outcome)
-    for scope, values in report.captured.items():
-        for name, value in values.items():
-            given[f"{scope}.{name}"] = literal(value, report.shown.get(f"{scope}.{name}", ""))
+    given |= {f"{c.scope}.{c.name}": text for c, text in columns if c.scope != "key"}
     return kind + _braces(given)
 
 
@@ -98,3 +96,7 @@ def expectation_text(expectation: Expectation) -> str:
 
 def _braces(given: Mapping[str, str]) -> str:
     return " { " + ", ".join(f"{name} = {value}" for name, value in given.items()) + " }" if given else " { }"
+
+
+def _symbol(symbols: Mapping[int, str], value: Scalar) -> str:
+    return symbols.get(value, "") if isinstance(value, int) else ""

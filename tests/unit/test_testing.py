@@ -157,7 +157,7 @@ def test_limits_without_a_name_can_be_given(tmp_path: Path) -> None:
     st.lists(
         st.tuples(
             st.integers(0, 4000), st.sampled_from([WAKE, SWITCH]), st.integers(1, 3),
-            st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=4),
+            st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=3),
         ),
         max_size=12,
     )
