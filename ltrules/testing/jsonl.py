@@ -58,6 +58,7 @@ def _test(result: Result) -> dict[str, Any]:
             }
             for verdict in result.verdicts
         ],
+        "notes": list(trial.notes) if trial else [],
         "reports": [_report(report, trial.start_ns) for report in trial.reports] if trial else [],
         "counters": {rule.rule: dict(rule.counters) for rule in trial.stats.rules} if trial else {},
     }

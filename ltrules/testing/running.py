@@ -30,11 +30,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run of a test. Of a trace, `moments` holds those with a report only."""
+    """One run of a test. Of a trace, `moments` holds those with a report only, and `notes` says what it lacks."""
 
     start_ns: int
     moments: tuple[Moment, ...]
     stats: Stats
+    notes: tuple[str, ...] = ()
 
     @property
     def reports(self) -> tuple[Alert, ...]:
@@ -119,7 +120,7 @@ def _run_trace(case: Case, trace: Trace, watch: Watch | None) -> Trial:
     if damage:
         raise InputError(f"the trace is damaged: {damage}")
     moments = tuple(Moment(report.closed_ns - start_ns, None, {}, (report,)) for report in reports)
-    return Trial(start_ns, moments, reference.stats())
+    return Trial(start_ns, moments, reference.stats(), tuple(trace.troubles.sentences()))
 
 
 def _damage(trace: Trace) -> Iterator[str]:

@@ -73,6 +73,7 @@ def failure_lines(result: Result, paint: Paint = _PLAIN) -> Iterator[str]:
         yield from _expected(result, result.trial, paint)
         yield ""
         yield from _timeline(result, result.trial, paint)
+        yield from (f"  note: {clean(note)}" for note in result.trial.notes)
 
 
 def _counts(results: Sequence[Result], paint: Paint) -> str:

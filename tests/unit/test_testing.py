@@ -26,7 +26,7 @@ from ltrules.testing.judging import own_values
 from ltrules.testing.junit import junit
 from ltrules.testing.results import Result, run_cases
 from ltrules.testing.suites import Loaded, load
-from ltrules.testing.text import file_lines, total_line
+from ltrules.testing.text import failure_lines, file_lines, total_line
 from ltrules.testing.updating import rewrite
 from ltrules.testing.wording import expectation_text, literal, report_text
 
@@ -203,6 +203,17 @@ def test_a_trace_lasts_as_long_as_it_was_recorded_or_as_the_test_says(tmp_path: 
     assert outcome('replay "t.jsonl" until 1ms expect 1 timeout', tmp_path) == "passed"
     write_trace(tmp_path / "t.jsonl", [*pending, *wait(9_000_000, 1)])
     assert outcome('replay "t.jsonl" until 3us expect 1 opened expect no timeouts', tmp_path) == "passed"
+
+
+def test_what_a_trace_lacks_is_said_of_a_test_that_fails(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t.jsonl", wait(5, 1))
+    with (tmp_path / "t.jsonl").open("a") as file:
+        file.write('{"lost": 3}\n')
+    (result,) = run_text('test "t" for wait { replay "t.jsonl" expect 1 cancelled }', tmp_path)
+    assert [line for line in failure_lines(result) if "note" in line] == [
+        "  note: the tracer lost events at 1 place, 3 of them counted",
+        "  note: the trace has no sched:sched_process_exit",
+    ]
 
 
 def test_a_trace_without_events_makes_nothing(tmp_path: Path) -> None:
