@@ -71,7 +71,7 @@ def record(
 
     \b
         ltrules record std:sched -o wakeups.jsonl.gz -d 10s
-        ltrules record rules/block.lt -o - -c 'dd if=/dev/sda of=/dev/null' | ssh host 'cat > block.jsonl'
+        ltrules record rules/block.lt -o - --duration 10s | ssh host 'cat > block.jsonl'
     """
     catalog = get_catalog(catalog_path)
     rules = load_rules(files, texts, settings, catalog)

@@ -13,6 +13,7 @@ from bpf_codegen import layout, plan
 from ltrules import model
 from ltrules.alert import Alert, Distribution
 from ltrules.engines.decode import RecordDecoder, bucket_bounds, distribution, group_names, statistic_value
+from ltrules.evaluate import wrap
 from ltrules.lower import lower
 from ltrules.types import Kind, Type
 from ltrules.units import format_duration
@@ -151,7 +152,7 @@ def test_values_come_out_as_they_went_in(drawn: Drawn) -> None:
     if drawn.rule.name == "narrow":
         assert found.message == f"%s {drawn.closed['name']}"
     else:
-        total = 2 * int(drawn.opened["prio"]) + int(drawn.key["pid"])
+        total = wrap(2 * int(drawn.opened["prio"]) + int(drawn.key["pid"]))
         at = format_duration(int(drawn.opened["at"]))
         assert found.message == f"{total} of {drawn.key['comm']}, 1ms {at} 100%"
 
