@@ -19,10 +19,6 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def say(line: str) -> None:
-    print(line, flush=True)
-
-
 def main() -> int:
     names = " ".join(kernel.name for kernel in KERNELS)
     parser = argparse.ArgumentParser(prog="python -m tests.vm", description=__doc__)

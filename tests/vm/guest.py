@@ -1,6 +1,6 @@
 """Run a command of this checkout in a guest with another kernel, for a limited time, and get its exit status.
 
-The guest is QEMU without KVM, started by virtme-ng. It sees the file system of the host through 9p and cannot change it.
+The guest is QEMU without KVM, started by virtme-ng. It sees the files of the host through 9p and cannot change them.
 It may write in the checkout, /tmp and /usr/lib, but what it writes there is gone when it ends.
 """
 
