@@ -33,6 +33,7 @@ missing_packages() {
         command -v qemu-system-x86_64 >/dev/null || echo qemu-system-x86
         { command -v busybox && ! ldd "$(command -v busybox)"; } >/dev/null 2>&1 || echo busybox-static
         command -v depmod >/dev/null || echo kmod
+        command -v dmsetup >/dev/null || echo dmsetup
         # Modules are compressed, and virtme-ng asks `file` whether busybox is static.
         for tool in file zstd; do
             command -v "$tool" >/dev/null || echo "$tool"

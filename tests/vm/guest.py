@@ -6,6 +6,7 @@ It may write in the checkout, /tmp and /usr/lib, but what it writes there is gon
 
 from __future__ import annotations
 
+import compileall
 import os
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.vm.compiling import compiling
 from tests.vm.kernels import Unpacked
 
 TOP = Path(__file__).parents[2]
@@ -27,8 +29,8 @@ CPUS = 2
 #: What the guest runs. Modules are those of its kernel; a directory for them need not exist on the host.
 SCRIPT = """\
 cd {top}
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/run/tmp
-export XDG_CACHE_HOME=/run/tmp/cache PYTHONDONTWRITEBYTECODE=1 NO_COLOR=1 TERM=dumb LTRULES_SHARED={shared}
+export PATH={top}/tests/vm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root TMPDIR={shared}/tmp XDG_CACHE_HOME=/run/tmp/cache NO_COLOR=1 TERM=dumb LTRULES_SHARED={shared}
 modprobe loop
 echo {booted}
 {command}
@@ -62,21 +64,28 @@ def run(kernel: Unpacked, command: Sequence[str], shared: Path, seconds: int, sh
     script = SCRIPT.format(
         top=shlex.quote(str(TOP)), command=shlex.join(command), shared=SHARED, booted=shlex.quote(BOOTED)
     )
+    (shared / "tmp").mkdir(exist_ok=True)
     (shared / "run").write_text(script)
     status = shared / "status"
     status.unlink(missing_ok=True)
+    # Each Python of the guest would compile it again.
+    for package in ("ltrules", "bpf_codegen"):
+        compileall.compile_dir(TOP / package, quiet=2)
     start = time.monotonic()
     # timeout(1) has a process group of its own, and ends just that, even if we are killed.
     words = ["timeout", "--kill-after=5", str(seconds), "nice", "-n", "10", *virtme(kernel, shared)]
-    with subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
-    ) as guest:
+    with (
+        compiling(shared, SHARED),
+        subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
+        ) as guest,
+    ):
         try:
             booted = watch(guest, show)
         except BaseException:
