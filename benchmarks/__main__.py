@@ -7,11 +7,17 @@ import os
 import sys
 import tempfile
 
-from benchmarks import alerts, cost, startup
+from benchmarks import alerts, cost, pairing, startup, timeouts
 from benchmarks.machine import describe
 from ltrules.errors import LtrulesError
 
-BENCHMARKS = {"startup": startup.run, "cost": cost.run, "alerts": alerts.run}
+BENCHMARKS = {
+    "startup": startup.run,
+    "cost": cost.run,
+    "alerts": alerts.run,
+    "timeouts": timeouts.run,
+    "pairing": pairing.run,
+}
 
 
 def main() -> None:

@@ -138,8 +138,8 @@ class Writer:
             case Stored("key", name, size, signed):
                 # A key's words are zero-extended, so that a signed field finds its sign again here.
                 if signed and size < 8:
-                    return f"(s64)(s{8 * size})key.{name}", _UNARY
-                return f"key.{name}", _ATOM
+                    return f"(s64)(s{8 * size})key->{name}", _UNARY
+                return f"key->{name}", _ATOM
             case Stored("in", name):
                 return f"set->in[way].{name}", _ATOM
             case Stored("out", name):
@@ -214,6 +214,8 @@ class Writer:
                 return f"(u64[]){{{', '.join(f'{w:#x}ULL' for w in words(value))}}}", len(words(value))
             case Stored("in", name, size):
                 return f"set->in[way].{name}", size // 8
+            case Stored("key", name, size):
+                return f"key->{name}", size // 8
             case Stored(where, name, size):
                 return f"{where}.{name}", size // 8
             case FieldValue(name, size):

@@ -2,150 +2,152 @@
 
 from __future__ import annotations
 
-import re
-
-from bpf_codegen import measures
-from bpf_codegen.expressions import NO_EVENT, Writer, local_name, record_path, walk
-from bpf_codegen.plan import WAYS, Access, Expr, FieldValue, Handler, Latency, Outcome, Program, Role, Rule, Stored
+from bpf_codegen import measures, table
+from bpf_codegen.expressions import NO_EVENT, Writer, walk
+from bpf_codegen.plan import Expr, Handler, Latency, Outcome, Program, Role, Rule, Stored
+from bpf_codegen.reading import context_type, reads
 from bpf_codegen.reports import report, too_old
+from bpf_codegen.scope import RuleScope
 from bpf_codegen.text import comment, indent
 
 
-def handler_function(rule: Rule, handler: Handler, program: Program) -> str:
-    """Return the function of one handler."""
+def handler_function(scope: RuleScope, handler: Handler, program: Program) -> str:
+    """Return the function of one handler. It is called with the key, once the part `early` of its condition holds."""
     writer = Writer(program)
     body = {Role.IN: _open, Role.OUT: _close, Role.CANCEL: _cancel, Role.AT: _complete}[handler.role](
-        rule, handler, program, writer
+        scope, handler, program, writer
     )
-    early = []
-    if handler.early:
-        condition = writer.condition(handler.early)
-        early = [f"if (!({condition}))", "\treturn;"]
-    text = [*writer.buffers(), *early, *body]
-    lines = [*_arguments(handler, program, text), *text]
-    context = "u64 *ctx" if program.access is Access.RAW else f"struct {program.record} *ctx"
-    if program.access is Access.OFFSET:
-        context = "void *ctx"
+    text = [*writer.buffers(), *body]
+    lines = [*reads((handler.late, handler.took, *handler.saves), program, text), *text]
+    arguments = ", ".join([f"{context_type(program)}ctx", "u64 *now", *key_parameters(scope)])
     return (
         f"/* {comment(handler.comment)} */\n"
-        f"static __always_inline void {handler.name}({context}, u64 *now)\n{{\n{indent(lines)}}}\n\n"
+        f"static {_inline(program)} void {handler.name}({arguments})\n{{\n{indent(lines)}}}\n\n"
     )
 
 
-def _arguments(handler: Handler, program: Program, body: list[str]) -> list[str]:
-    """Return the declarations of what a handler reads: raw arguments, or the integers of a classic record."""
-    exprs = (*handler.key, handler.early, handler.late, handler.took, *handler.saves)
-    if program.access is not Access.RAW:
-        fields = {e.name: e for expr in exprs for e in walk(expr) if isinstance(e, FieldValue)}
-        if not fields:
-            return []
-        written = " ".join(body)
-        # The verifier takes the context with a constant offset only, and each field is read once: the compiler would
-        # else keep the sum of both in a register for the next reading.
-        reads = [f for f in fields.values() if not f.string and re.search(rf"\b{local_name(f)}\b", written)]
-        return ["OPAQUE(ctx);", *(_read(f, program) for f in reads)]
-    texts = " ".join(e.raw for expr in exprs for e in walk(expr) if isinstance(e, FieldValue))
-    used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"->\s*\w+", "", texts)))
-    return [
-        f"{sort}{'' if sort.endswith('*') else ' '}{name} = ({sort if not sort.endswith('*') else 'void *'})ctx[{i}];"
-        for i, (sort, name) in enumerate(program.arguments)
-        if name in used
-    ]
+#: A program with more handlers calls them: a jump reaches over 32767 instructions, and one handler has 300 or so.
+MOST_INLINE = 32
 
 
-def _read(field: FieldValue, program: Program) -> str:
-    sort = f"{'s' if field.signed else 'u'}{8 * field.size}"
-    return f"{sort} {local_name(field)} = ({sort}){record_path(program, field)};"
+def _inline(program: Program) -> str:
+    return "__always_inline" if len(program.handlers) <= MOST_INLINE else "__noinline"
 
 
-def _key(rule: Rule, handler: Handler, writer: Writer) -> list[str]:
-    lines = [f"struct {rule.name}_key key = {{}};"]
-    for member, expr in zip(rule.key, handler.key, strict=True):
-        if isinstance(expr, FieldValue) and not member.string and expr.size < 8:
-            # Narrow fields are compared by their own bits, whatever the sign of the other end's type.
-            lines.append(f"key.{member.name} = (u{8 * expr.size}){writer.integer(expr)};")
-        else:
-            lines += writer.copy(f"key.{member.name}", member, expr)
-    return lines
+def key_parameters(scope: RuleScope) -> list[str]:
+    """Return the parameters by which the handlers of a rule take their key."""
+    return [scope.key_argument] * bool(scope.key) + ["u64 hash"] * bool(scope.rule.sets)
 
 
-def _begin(rule: Rule, handler: Handler, writer: Writer) -> list[str]:
+def _begin(scope: RuleScope) -> list[str]:
     """Return the statements that find the set and the counters of a handler's key."""
     return [
-        *_key(rule, handler, writer),
-        f"struct {rule.name}_set *set = {rule.name}_set_of(&key);",
-        f"struct counters *counters = counters_of({handler.rule});",
+        f"u32 place = {table.place(scope.rule)};",
+        f"struct {scope.rule.name}_set *set = {scope.rule.name}_set(place);",
+        f"struct counters *counters = counters_of({scope.index});",
         "if (!set || !counters)",
         "\treturn;",
     ]
 
 
-def _open(rule: Rule, handler: Handler, program: Program, writer: Writer) -> list[str]:
-    name = rule.name
+def _open(scope: RuleScope, handler: Handler, program: Program, writer: Writer) -> list[str]:
+    rule, name = scope.rule, scope.rule.name
     saves = []
     for member, expr in zip(rule.saved, handler.saves, strict=True):
         saves += writer.copy(f"set->in[way].{member.name}", member, expr)
-    settle = []
-    if rule.timeout or rule.expire:
-        settle = [
-            "\tu64 age = at > state >> 1 ? at - (state >> 1) : 0;",
-            f"\tu32 old = ({_overdue(rule, 'age')}) && {name}_settle(set, way, state, at, FLAG_LATE);",
-            "",
-        ]
-    count = "\tadd(old ? &counters->expired : &counters->replaced, 1);" if settle else "\tadd(&counters->replaced, 1);"
     keep = []
     if rule.keep_first:
         # One that is too old to be kept gives way to the new one, as it would have done to a sweep.
-        old = too_old(rule)
         keep = [
             "u64 age = at > state >> 1 ? at - (state >> 1) : 0;",
-            f"if (state && !({old})) {{",
+            f"if (state && !({too_old(rule)})) {{",
             "\tadd(&counters->kept, 1);",
             "\treturn;",
             "}",
         ]
+    queue = []
+    if rule.queued:
+        queue = [
+            "/* A slot that is in a queue already will be looked at before this measurement is overdue. */",
+            f"if (!READ_ONCE(set->next[way]) && !enqueue({scope.index}, &set->next[way], place * WAYS + way + 1, at))",
+            "\tadd(&counters->unqueued, 1);",
+        ]
     return [
-        *_begin(rule, handler, writer),
-        "u64 at = event_time(now), state = 0, mine = at << 1;",
-        f"u32 way = {name}_find(set, &key, &state);",
-        "way = forget(way, state);",
+        *_begin(scope),
+        "u64 at = event_time(now), mine = at << 1, state;",
+        f"u32 way = {name}_find(set, key, WAYS, &state);",
         *keep,
         "add(&counters->opened, 1);",
-        f"if (state && {name}_claim(set, way, &state)) {{",
-        *settle,
-        count,
+        "if (state && claim(&set->state[way], &state, BUSY)) {",
+        *("\t" + line for line in _displace(scope, "key", "replaced")),
         "} else {",
-        f"\tway = {name}_claim_free(set);",
-        f"\tif (way >= {WAYS}) {{",
-        "\t\tadd(&counters->refused, 1);",
-        "\t\treturn;",
+        "\tway = claim_free(set->state);",
+        "\tif (way >= WAYS) {",
+        *("\t\t" + line for line in _make_room(scope)),
         "\t}",
         "\tway = forget(way, mine);",
         "}",
-        "set->key[way] = key;",
+        "set->key[way] = *key;",
         *saves,
+        *queue,
         "publish(&set->state[way], mine);",
         "/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */",
-        f"for (u32 other = 0; other < {WAYS}; other++)",
-        f"\tif (other != way && READ_ONCE(set->state[other]) > BUSY && {name}_yield(set, &key, way, other, mine))",
+        "for (u32 i = 0; i < TWINS; i++) {",
+        "\tu64 seen;",
+        f"\tu32 other = {name}_find(set, key, way, &seen);",
+        "",
+        "\tif (!seen)",
+        "\t\tbreak;",
+        f"\tif ({'keep_first' if rule.keep_first else 'keep_last'}(set->state, way, mine, other, seen))",
         "\t\tadd(&counters->replaced, 1);",
+        "}",
     ]
 
 
-def _overdue(rule: Rule, age: str) -> str:
+def _displace(scope: RuleScope, key: str, counter: str) -> list[str]:
+    """Return the statements that end a measurement in our hands, whose place a new one takes."""
+    rule = scope.rule
+    if not (rule.timeout or rule.expire):
+        return [f"add(&counters->{counter}, 1);"]
+    return [
+        "u64 age = at > state >> 1 ? at - (state >> 1) : 0;",
+        f"u32 old = {_overdue(scope, 'age')} && {rule.name}_settle(set, way, {key}, state, at);",
+        "",
+        f"add(old ? &counters->expired : &counters->{counter}, 1);",
+    ]
+
+
+def _make_room(scope: RuleScope) -> list[str]:
+    """Return the statements for an opening that finds its set full."""
+    refuse = ["add(&counters->refused, 1);", "return;"]
+    if not scope.rule.evict:
+        return refuse
+    return [
+        "way = oldest(set->state, &state);",
+        "if (!state || !claim(&set->state[way], &state, BUSY)) {",
+        *("\t" + line for line in refuse),
+        "}",
+        f"struct {scope.key} evicted = set->key[way];",
+        "",
+        *_displace(scope, "&evicted", "refused"),
+    ]
+
+
+def _overdue(scope: RuleScope, age: str) -> str:
     """Return the condition under which a measurement in our hands has anything to settle: rarely true, cheap to ask."""
-    limits = [limit for limit in (rule.timeout, rule.expire) if limit is not None]
-    return " || ".join(f"(s64){age} > {Writer(NO_EVENT).signed(limit)}" for limit in limits)
+    return f"{age} > READ_ONCE(control.pace[{scope.index}].due)"
 
 
-def _find(rule: Rule, handler: Handler, writer: Writer, miss: list[str]) -> list[str]:
-    """Return the statements that take a measurement into our hands, after the rest of `where`."""
-    name = rule.name
+def _find(scope: RuleScope, handler: Handler, writer: Writer, miss: list[str]) -> list[str]:
+    """Return the statements that take a measurement into our hands, after the rest of `where`.
+
+    The slot stays claimed as long as its saved values are needed; without any it is free at once.
+    """
+    rule, name = scope.rule, scope.rule.name
     lines = [
-        *_begin(rule, handler, writer),
-        "u64 state = 0;",
-        f"u32 way = {name}_find(set, &key, &state);",
-        "way = forget(way, state);",
+        *_begin(scope),
+        "u64 state;",
+        f"u32 way = {name}_find(set, key, WAYS, &state);",
         "if (!state) {",
         *("\t" + line for line in miss),
         "\treturn;",
@@ -158,49 +160,49 @@ def _find(rule: Rule, handler: Handler, writer: Writer, miss: list[str]) -> list
     if handler.late:
         lines += [f"if (!({writer.condition(handler.late)}))", "\treturn;"]
     lines += [
-        f"if (!{name}_claim(set, way, &state)) {{",
+        f"if (!claim(&set->state[way], &state, {'BUSY' if rule.saved else '0'})) {{",
         *("\t" + line for line in miss),
         "\treturn;",
         "}",
     ]
     if rule.timeout or rule.expire:
         lines += [
-            f"if (({_overdue(rule, 'latency')}) && {name}_settle(set, way, state, at, FLAG_LATE)) {{",
+            f"if ({_overdue(scope, 'latency')} && {name}_settle(set, way, key, state, at)) {{",
             "\tadd(&counters->expired, 1);",
             *("\t" + line for line in miss),
-            "\tpublish(&set->state[way], 0);",
+            *("\t" + line for line in _release(rule)),
             "\treturn;",
             "}",
         ]
     return lines
 
 
-def _cancel(rule: Rule, handler: Handler, program: Program, writer: Writer) -> list[str]:
-    return [
-        *_find(rule, handler, writer, []),
-        "add(&counters->cancelled, 1);",
-        "publish(&set->state[way], 0);",
-    ]
+def _release(rule: Rule) -> list[str]:
+    return ["publish(&set->state[way], 0);"] if rule.saved else []
 
 
-def _close(rule: Rule, handler: Handler, program: Program, writer: Writer) -> list[str]:
+def _cancel(scope: RuleScope, handler: Handler, program: Program, writer: Writer) -> list[str]:
+    return [*_find(scope, handler, writer, []), "add(&counters->cancelled, 1);", *_release(scope.rule)]
+
+
+def _close(scope: RuleScope, handler: Handler, program: Program, writer: Writer) -> list[str]:
     return [
-        *_find(rule, handler, writer, ["add(&counters->unmatched, 1);"]),
+        *_find(scope, handler, writer, ["add(&counters->unmatched, 1);"]),
         "if (at < opened)",
         "\tadd(&counters->clock_skew, 1);",
         "add(&counters->closed, 1);",
-        *_judge(rule, handler, program, writer),
-        "publish(&set->state[way], 0);",
+        *_judge(scope, handler, program, writer),
+        *_release(scope.rule),
     ]
 
 
-def _complete(rule: Rule, handler: Handler, program: Program, writer: Writer) -> list[str]:
+def _complete(scope: RuleScope, handler: Handler, program: Program, writer: Writer) -> list[str]:
     assert handler.took is not None
-    key = _key(rule, handler, writer) if rule.key else []
-    times = ["u64 at = event_time(now), opened = at > latency ? at - latency : 0;"] if rule.thresh is not None else []
+    times = []
+    if scope.rule.thresh is not None:
+        times = ["u64 at = event_time(now), opened = at > latency ? at - latency : 0;"]
     return [
-        *key,
-        f"struct counters *counters = counters_of({handler.rule});",
+        f"struct counters *counters = counters_of({scope.index});",
         "if (!counters)",
         "\treturn;",
         f"s64 took = {writer.integer(handler.took)};",
@@ -210,12 +212,13 @@ def _complete(rule: Rule, handler: Handler, program: Program, writer: Writer) ->
         "add(&counters->closed, 1);",
         "if (took < 0)",
         "\tadd(&counters->clock_skew, 1);",
-        *_judge(rule, handler, program, writer),
+        *_judge(scope, handler, program, writer),
     ]
 
 
-def _judge(rule: Rule, handler: Handler, program: Program, writer: Writer) -> list[str]:
+def _judge(scope: RuleScope, handler: Handler, program: Program, writer: Writer) -> list[str]:
     """Return the statements that count a finished measurement and report it if it took too long."""
+    rule = scope.rule
     clauses: list[Expr | None] = [rule.when, rule.thresh]
     clauses += [h.value for h in rule.histograms] + [s.value for s in rule.statistics]
     clauses += [value for group in rule.groups for value in group.values]
@@ -230,11 +233,11 @@ def _judge(rule: Rule, handler: Handler, program: Program, writer: Writer) -> li
         lines.append(f"u32 outcome = {handler.outcome};")
     if needed:
         lines += [f"struct {rule.name}_out out;", *fill]
-    judged = measures.update(rule, program)
+    judged = measures.update(scope, program)
     if rule.thresh is not None:
         flags = f"outcome << OUTCOME_SHIFT{_late(rule)}"
         copy = ["record->out = out;"] if needed else fill
-        reported = report(rule, handler.rule, "KIND_ALERT", "latency", "limit", flags, copy)
+        reported = report(scope, "KIND_ALERT", "latency", "limit", flags, copy)
         judged += [
             f"s64 limit = {writer.integer(rule.thresh)};",
             "if ((s64)latency > limit) {",

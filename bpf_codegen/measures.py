@@ -1,56 +1,45 @@
-"""Histograms, statistics, groups and alert rates of one rule in C."""
+"""Histograms, statistics and groups of one rule in C."""
 
 from __future__ import annotations
 
 from bpf_codegen.expressions import Writer
-from bpf_codegen.plan import BUCKETS, GROUPS, Group, Histogram, Program, Rule
-from bpf_codegen.text import c_member
+from bpf_codegen.layout import Place
+from bpf_codegen.plan import BUCKETS, GROUPS, Group, Histogram, Plan, Program
+from bpf_codegen.scope import RuleScope
+from bpf_codegen.text import array_map, c_member
 
 
-def maps(rule: Rule) -> str:
-    """Return the structs and maps of what a rule counts beside its measurements."""
-    text = "".join(_group_maps(rule, group) for group in rule.groups)
-    for histogram in rule.histograms:
-        name = map_name(rule, histogram.name)
-        text += f"struct {name} {{\n\tu64 bucket[{histogram.buckets}];\n\tu64 sum;\n\tu64 max;\n}};\n\n"
-        text += _array("PERCPU_ARRAY", name, f"struct {name}", _groups(histogram.group))
-    for statistic in rule.statistics:
-        text += _array("PERCPU_ARRAY", map_name(rule, statistic.name), "struct statistic", _groups(statistic.group))
-    if rule.rate:
-        text += _array("ARRAY", map_name(rule, "rate"), "struct rate", _groups(rule.rate.group))
+def structs(plan: Plan) -> str:
+    """Return the struct of each kind of histogram."""
+    kinds = sorted({h.buckets for rule in plan.rules for h in rule.histograms})
+    return "".join(
+        f"struct histogram_{buckets} {{\n\tu64 bucket[{buckets}];\n\tu64 sum;\n\tu64 max;\n}};\n\n" for buckets in kinds
+    )
+
+
+def maps(sizes: dict[str, int]) -> str:
+    """Return the shared maps of what is counted: those of `sizes`, a number of entries by name, that hold such."""
+    text = ""
+    for name, entries in sizes.items():
+        if name.startswith("histograms_"):
+            text += array_map(name, f"struct {name.replace('histograms', 'histogram')}", entries, "PERCPU_ARRAY")
+        elif name == "statistics":
+            text += array_map(name, "struct statistic", entries, "PERCPU_ARRAY")
+        elif name == "rates":
+            text += array_map(name, "struct rate", entries)
+        elif name == "groups_used":
+            text += array_map(name, "u32", entries)
     return text
 
 
-def count_maps(rule: Rule) -> int:
-    """Return how many maps a rule brings along, with its pairing table."""
-    own = len(rule.histograms) + len(rule.statistics) + 2 * len(rule.groups)
-    return own + (rule.rate is not None) + (rule.sets > 0)
+def group_maps(scope: RuleScope) -> str:
+    """Return, for each `by` of a rule, its struct, its map, and the function that finds a group's number."""
+    return "".join(_group_map(scope, group) for group in scope.rule.groups)
 
 
-def map_name(rule: Rule, name: str) -> str:
-    """Return the name of one of a rule's maps."""
-    return f"{rule.name}_{name}"
-
-
-def _groups(group: Group) -> int:
-    return GROUPS + 1 if group.values else 1
-
-
-def _array(kind: str, name: str, value: str, entries: int) -> str:
-    return f"""struct {{
-	__uint(type, BPF_MAP_TYPE_{kind});
-	__uint(max_entries, {entries});
-	__type(key, u32);
-	__type(value, {value});
-}} {name} SEC(".maps");
-
-"""
-
-
-def _group_maps(rule: Rule, group: Group) -> str:
-    name = map_name(rule, group.name)
+def _group_map(scope: RuleScope, group: Group) -> str:
+    name = scope.group_map(group)
     members = "".join(f"\t{c_member(m)};\n" for m in group.members)
-    used = _array("ARRAY", name + "_used", "u32", 1)
     return f"""struct {name}_key {{
 {members}}};
 
@@ -61,14 +50,15 @@ struct {{
 	__type(value, u32);
 }} {name} SEC(".maps");
 
-{used}/* Return a group's number, from 1; 0 is the group of all that came after the first {GROUPS}. */
+/* Return a group's number, from 1; 0 is the group of all that came after the first {GROUPS}. */
 static __always_inline u32 {name}_of(const struct {name}_key *group)
 {{
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&{name}, group), *used;
+	u32 index = {scope.places.groups[scope.index, group.name].base}, number;
+	u32 *known = bpf_map_lookup_elem(&{name}, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&{name}_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= {GROUPS})
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -82,11 +72,11 @@ static __always_inline u32 {name}_of(const struct {name}_key *group)
 """
 
 
-def find_groups(rule: Rule, groups: tuple[Group, ...], program: Program) -> list[str]:
+def find_groups(scope: RuleScope, groups: tuple[Group, ...], program: Program) -> list[str]:
     """Return the statements that declare `GROUP_number` for each group of a rule."""
     lines = []
     for group in groups:
-        name = map_name(rule, group.name)
+        name = scope.group_map(group)
         writer = Writer(program)
         lines.append(f"struct {name}_key {group.name}_key = {{}};")
         for member, value in zip(group.members, group.values, strict=True):
@@ -95,40 +85,48 @@ def find_groups(rule: Rule, groups: tuple[Group, ...], program: Program) -> list
     return lines
 
 
-def group_number(group: Group) -> str:
-    """Return the C name of the number of a group, or 0 for the one group of everything."""
-    return f"{group.name}_number" if group.values else "0"
+def entry(place: Place, group: Group) -> str:
+    """Return the C expression of the entry of a shared map that belongs to the group at hand."""
+    if not group.values:
+        return str(place.base)
+    return f"{place.base} + {group.name}_number" if place.base else f"{group.name}_number"
 
 
-def update(rule: Rule, program: Program) -> list[str]:
+def update(scope: RuleScope, program: Program) -> list[str]:
     """Return the statements that add a finished measurement to a rule's histograms and statistics."""
+    rule = scope.rule
     users = [h.group for h in rule.histograms] + [s.group for s in rule.statistics]
-    lines = find_groups(rule, tuple({g.name: g for g in users if g.values}.values()), program)
+    lines = find_groups(scope, tuple({g.name: g for g in users if g.values}.values()), program)
     writer = Writer(program)
     for histogram in rule.histograms:
-        name = map_name(rule, histogram.name)
-        lines += _lookup(name, f"struct {name}", histogram.group)
-        lines.append(f"if ({name}_) {{")
+        place = scope.places.histograms[scope.index, histogram.name]
+        sort = f"struct histogram_{histogram.buckets}"
+        lines += _lookup(_counts(histogram), sort, place, histogram.group)
+        lines.append(f"if ({_counts(histogram)}) {{")
         lines.append(f"\ts64 value = {writer.integer(histogram.value)};")
-        lines += ["\t" + line for line in _add(name, histogram)]
+        lines += ["\t" + line for line in _add(histogram)]
         lines.append("}")
     for statistic in rule.statistics:
-        name = map_name(rule, statistic.name)
-        lines += _lookup(name, "struct statistic", statistic.group)
-        lines.append(f"if ({name}_)")
-        lines.append(f"\tstatistic_add({name}_, {writer.integer(statistic.value)});")
+        place = scope.places.statistics[scope.index, statistic.name]
+        lines += _lookup(statistic.name, "struct statistic", place, statistic.group)
+        lines.append(f"if ({statistic.name})")
+        lines.append(f"\tstatistic_add({statistic.name}, {writer.integer(statistic.value)});")
     return lines
 
 
-def _lookup(name: str, sort: str, group: Group) -> list[str]:
+def _lookup(name: str, sort: str, place: Place, group: Group) -> list[str]:
     return [
-        f"u32 {name}_index = {group_number(group)};",
-        f"{sort} *{name}_ = bpf_map_lookup_elem(&{name}, &{name}_index);",
+        f"u32 {name}_index = {entry(place, group)};",
+        f"{sort} *{name} = bpf_map_lookup_elem(&{place.map}, &{name}_index);",
     ]
 
 
-def _add(name: str, histogram: Histogram) -> list[str]:
-    last = histogram.buckets - 1
+def _counts(histogram: Histogram) -> str:
+    return f"{histogram.name}_counts"
+
+
+def _add(histogram: Histogram) -> list[str]:
+    name, last = _counts(histogram), histogram.buckets - 1
     if histogram.step:
         low, step = histogram.low, histogram.step
         find = [
@@ -143,8 +141,8 @@ def _add(name: str, histogram: Histogram) -> list[str]:
         "",
         "OPAQUE(bucket);",
         f"if (bucket < {size})",
-        f"\tadd(&{name}_->bucket[bucket], 1);",
-        f"add(&{name}_->sum, value);",
-        f"if (value > (s64){name}_->max)",
-        f"\t{name}_->max = value;",
+        f"\tadd(&{name}->bucket[bucket], 1);",
+        f"add(&{name}->sum, value);",
+        f"if (value > (s64){name}->max)",
+        f"\t{name}->max = value;",
     ]

@@ -23,6 +23,7 @@ COUNTERS = (
     "alerts",
     "timeouts",
     "suppressed",
+    "unqueued",
     "lost",
 )
 
@@ -210,6 +211,7 @@ class Rule:
     closing: tuple[Member, ...]
     sets: int  # of WAYS slots each, a power of two; 0 for a rule that pairs nothing
     keep_first: bool = False
+    evict: bool = False  # a full set drops its oldest measurement, instead of the new one
     when: Expr | None = None
     thresh: Expr | None = None
     timeout: Expr | None = None
@@ -218,6 +220,11 @@ class Rule:
     rate: Rate | None = None
     histograms: tuple[Histogram, ...] = ()
     statistics: tuple[Statistic, ...] = ()
+
+    @property
+    def queued(self) -> bool:
+        """Tell whether openings are queued, to be looked at when they are due."""
+        return self.sets > 0 and self.timeout is not None
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -260,9 +267,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A member of `struct control` after `enabled`: its value when the programs are loaded."""
+    """A member of `struct control`, the parameter of the rules that it holds, and its value when they are loaded."""
 
     member: Member
+    source: str
     value: int | bytes
 
 

@@ -1,42 +1,43 @@
-"""How one rule reports: alerts within `rate`, timeouts of what ends late, and the sweep that finds what is overdue."""
+"""How one rule reports: alerts within `rate`, timeouts of what ends late, and of what a sweep finds pending."""
 
 from __future__ import annotations
 
 from bpf_codegen import measures
 from bpf_codegen.expressions import NO_EVENT, Writer
-from bpf_codegen.plan import WAYS, Rule
-from bpf_codegen.text import c_member, indent
+from bpf_codegen.plan import Rule
+from bpf_codegen.scope import RuleScope
+from bpf_codegen.table import struct
+from bpf_codegen.text import indent
 
 
-def rule_functions(rule: Rule, index: int) -> str:
-    """Return a rule's record, the functions that report its alerts, and its sweep."""
-    name = rule.name
-    parts = [("head", "struct head head;")]
-    for part, members in (("key", rule.key), ("in", rule.saved), ("out", rule.closing)):
-        if members:
-            parts.append((part, f"struct {name}_{part} {part};"))
-    closing = ""
+def rule_functions(scope: RuleScope) -> str:
+    """Return a rule's record, and the functions that report what is overdue."""
+    rule, name = scope.rule, scope.rule.name
+    parts = ["struct head head;"]
+    if rule.key:
+        parts.append(f"struct {scope.key} key;")
+    if rule.saved:
+        parts.append(f"struct {name}_in in;")
     if rule.closing:
-        closing = f"struct {name}_out {{\n" + "".join(f"\t{c_member(m)};\n" for m in rule.closing) + "};\n\n"
-    text = closing + f"struct {name}_record {{\n" + "".join(f"\t{line}\n" for _, line in parts) + "};\n\n"
+        parts.append(f"struct {name}_out out;")
+    text = struct(f"{name}_out", rule.closing) + f"struct {name}_record {{\n{indent(parts)}}};\n\n"
     if rule.sets and (rule.timeout or rule.expire):
-        text += _settle(rule, index) + _sweep(rule, index)
+        text += _settle(scope) + _look(scope)
     return text
 
 
-def admit(rule: Rule) -> tuple[list[str], str]:
+def admit(scope: RuleScope) -> tuple[list[str], str]:
     """Return the statements before, and the condition of, letting an alert through."""
-    if not rule.rate:
+    rate = scope.rule.rate
+    if not rate:
         return [], "true"
     writer = Writer(NO_EVENT)
-    group = rule.rate.group
-    lines = [] if not group.values else measures.find_groups(rule, (group,), NO_EVENT)
-    name = measures.map_name(rule, "rate")
+    lines = measures.find_groups(scope, (rate.group,), NO_EVENT) if rate.group.values else []
     lines += [
-        f"u32 rate_index = {measures.group_number(group)};",
-        f"struct rate *rate = bpf_map_lookup_elem(&{name}, &rate_index);",
+        f"u32 rate_index = {measures.entry(scope.places.rates[scope.index], rate.group)};",
+        "struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);",
     ]
-    count, period = writer.integer(rule.rate.count), writer.integer(rule.rate.period)
+    count, period = writer.integer(rate.count), writer.integer(rate.period)
     return lines, f"!rate || rate_admits(rate, at, {count}, {period})"
 
 
@@ -51,7 +52,7 @@ def too_old(rule: Rule) -> str:
 
 def _take_suppressed(rule: Rule) -> str:
     """Return the expression that takes over how many reports were held back since the last one."""
-    return "rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0" if rule.rate else "0"
+    return "rate ? exchange(&rate->suppressed, 0) : 0" if rule.rate else "0"
 
 
 def _clear_out(rule: Rule) -> list[str]:
@@ -59,22 +60,22 @@ def _clear_out(rule: Rule) -> list[str]:
     return ["__builtin_memset(&record->out, 0, sizeof(record->out));"] if rule.closing else []
 
 
-def report(rule: Rule, index: int, kind: str, latency: str, limit: str, flags: str, out: list[str]) -> list[str]:
+def report(scope: RuleScope, kind: str, latency: str, limit: str, flags: str, out: list[str]) -> list[str]:
     """Return the statements that report a measurement in our hands, within `rate`."""
-    before, admitted = admit(rule)
+    before, admitted = admit(scope)
     counter = "alerts" if kind == "KIND_ALERT" else "timeouts"
-    give_back = ["\tif (rate && suppressed)", "\t\tadd(&rate->suppressed, suppressed);"] if rule.rate else []
+    give_back = ["\tif (rate && suppressed)", "\t\tadd(&rate->suppressed, suppressed);"] if scope.rule.rate else []
     return [
         *before,
         f"if ({admitted}) {{",
-        f"\tstruct {rule.name}_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);",
-        f"\tu64 suppressed = {_take_suppressed(rule)};",
+        f"\tstruct {scope.rule.name}_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);",
+        f"\tu64 suppressed = {_take_suppressed(scope.rule)};",
         "",
         f"\tadd(&counters->{counter}, 1);",
         "\tif (record) {",
-        *("\t\t" + line for line in fill(rule, index, kind, latency, limit, flags, "suppressed")),
+        *("\t\t" + line for line in _fill(scope, kind, latency, limit, flags, "suppressed")),
         *("\t\t" + line for line in out),
-        "\t\tbpf_ringbuf_submit(record, 0);",
+        "\t\tbpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));",
         "\t} else {",
         "\t\tadd(&counters->lost, 1);",
         *("\t" + line for line in give_back),
@@ -85,110 +86,110 @@ def report(rule: Rule, index: int, kind: str, latency: str, limit: str, flags: s
     ]
 
 
-def fill(rule: Rule, index: int, kind: str, latency: str, limit: str, flags: str, suppressed: str) -> list[str]:
-    values = f"{index}, {kind}, opened, at, {latency}, {limit}, {suppressed}, bpf_get_smp_processor_id(), {flags}"
+def _fill(scope: RuleScope, kind: str, latency: str, limit: str, flags: str, suppressed: str) -> list[str]:
+    cpu = "bpf_get_smp_processor_id()"
+    values = f"{scope.index}, {kind}, opened, at, {latency}, {limit}, {suppressed}, {cpu}, {flags}"
     lines = [f"record->head = (struct head){{ {values} }};"]
-    if rule.key:
-        lines.append("record->key = key;")
-    if rule.saved:
+    if scope.rule.key:
+        lines.append("record->key = *key;")
+    if scope.rule.saved:
         lines.append("record->in = set->in[way];")
     return lines
 
 
-def _settle(rule: Rule, index: int) -> str:
+def _settle(scope: RuleScope) -> str:
     """Return the function that ends what a measurement in our hands still owes."""
-    name = rule.name
-    writer = Writer(NO_EVENT)
+    rule, name = scope.rule, scope.rule.name
     lines = []
     if rule.timeout:
-        limit = writer.integer(rule.timeout)
-        lines = [f"struct {name}_key key = set->key[way];", f"s64 timeout = {limit};", ""]
-        reported = report(rule, index, "KIND_TIMEOUT", "age", "timeout", "flags", _clear_out(rule))
-        lines += ["if (!(state & REPORTED) && (s64)age > timeout) {", *("\t" + line for line in reported), "}"]
+        reported = report(scope, "KIND_TIMEOUT", "age", "timeout", "FLAG_LATE", _clear_out(rule))
+        lines = [
+            f"struct counters *counters = counters_of({scope.index});",
+            f"s64 timeout = {Writer(NO_EVENT).integer(rule.timeout)};",
+            "",
+            "way = forget(way, at);",
+            "if (counters && !(state & REPORTED) && (s64)age > timeout) {",
+            *("\t" + line for line in reported),
+            "}",
+        ]
     return f"""/*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 {name}_settle(struct {name}_set *set, u32 way, u64 state, u64 at, u32 flags)
+static {"__noinline" if rule.timeout else "__always_inline"} u32
+{name}_settle(struct {name}_set *set, u32 way, {scope.key_argument}, u64 state, u64 at)
 {{
-	struct counters *counters = counters_of({index});
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 {indent(lines)}	return {too_old(rule)};
 }}
 
 """
 
 
-def _sweep(rule: Rule, index: int) -> str:
-    """Return the function that looks at every slot: what is overdue is reported, what has expired goes."""
-    name = rule.name
-    writer = Writer(NO_EVENT)
-    mark = []
-    if rule.timeout and not rule.drop:
-        before, admitted = admit(rule)
-        mark = [
-            "",
-            f"s64 timeout = {writer.integer(rule.timeout)};",
-            "",
-            "if (state & REPORTED || (s64)age <= timeout)",
+def _look(scope: RuleScope) -> str:
+    """Return the function by which a sweep looks at a slot."""
+    rule, name = scope.rule, scope.rule.name
+    queue = []
+    if rule.queued:
+        queue = [
+            "if (state > BUSY && state & REPORTED)",
             "\treturn;",
-            "",
-            "/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */",
-            f"struct {name}_key key = set->key[way];",
-            f"struct {name}_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);",
-            "if (record) {",
-            *("\t" + line for line in fill(rule, index, "KIND_TIMEOUT", "age", "timeout", "0", "0")),
-            *("\t" + line for line in _clear_out(rule)),
-            "}",
-            "if (swap_if(&set->state[way], state, state | REPORTED) != state) {",
-            "\tif (record)",
-            "\t\tbpf_ringbuf_discard(record, 0);",
-            "\treturn;",
-            "}",
-            *before,
-            f"if (!({admitted})) {{",
-            "\tadd(&counters->suppressed, 1);",
-            "\tif (record)",
-            "\t\tbpf_ringbuf_discard(record, 0);",
-            "\treturn;",
-            "}",
-            "add(&counters->timeouts, 1);",
-            "if (!record) {",
-            "\tadd(&counters->lost, 1);",
-            "\treturn;",
-            "}",
-            f"record->head.suppressed = {_take_suppressed(rule)};",
-            "bpf_ringbuf_submit(record, 0);",
+            f"enqueue({scope.index}, &set->next[way], place * WAYS + way + 1, state == BUSY ? at : opened);",
         ]
-    return f"""static __noinline void {name}_sweep_slot(struct {name}_set *set, u32 way, u64 at)
+    return f"""/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void {name}_look(struct {name}_set *set, u32 way, u32 place, u64 at)
 {{
-	struct counters *counters = counters_of({index});
+	struct counters *counters = counters_of({scope.index});
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ({too_old(rule)}) {{
-		if ({name}_claim(set, way, &state)) {{
-			{name}_settle(set, way, state, at, 0);
+{indent(_overdue(scope) if rule.timeout else [])}	if (state > BUSY && ({too_old(rule)})) {{
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}}
 		return;
 	}}
-{indent(mark)}}}
-
-static long {name}_sweep(void *map, u32 *index, struct {name}_set *set, u64 *at)
-{{
-	for (u32 way = 0; way < {WAYS}; way++)
-		if (set->state[way] > BUSY)
-			{name}_sweep_slot(set, way, *at);
-	return 0;
-}}
+{indent(queue)}}}
 
 """
+
+
+def _overdue(scope: RuleScope) -> list[str]:
+    """Return the statements that report a pending measurement once it is overdue, and mark it."""
+    before, admitted = admit(scope)
+    rule = scope.rule
+    assert rule.timeout is not None
+    return [
+        f"s64 timeout = {Writer(NO_EVENT).integer(rule.timeout)};",
+        "",
+        "if (state > BUSY && !(state & REPORTED) && (s64)age > timeout) {",
+        "\t/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */",
+        f"\tstruct {scope.key} copy = set->key[way], *key = &copy;",
+        f"\tstruct {rule.name}_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);",
+        "\tif (record) {",
+        *("\t\t" + line for line in _fill(scope, "KIND_TIMEOUT", "age", "timeout", "0", "0")),
+        *("\t\t" + line for line in _clear_out(rule)),
+        "\t}",
+        "\tif (swap_if(&set->state[way], state, state | REPORTED) != state) {",
+        "\t\tif (record)",
+        "\t\t\tbpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);",
+        "\t\treturn;",
+        "\t}",
+        "\tstate |= REPORTED;",
+        *("\t" + line for line in before),
+        f"\tif (!({admitted})) {{",
+        "\t\tadd(&counters->suppressed, 1);",
+        "\t\tif (record)",
+        "\t\t\tbpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);",
+        "\t} else {",
+        "\t\tadd(&counters->timeouts, 1);",
+        "\t\tif (record) {",
+        f"\t\t\trecord->head.suppressed = {_take_suppressed(rule)};",
+        "\t\t\tbpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));",
+        "\t\t} else {",
+        "\t\t\tadd(&counters->lost, 1);",
+        "\t\t}",
+        "\t}",
+        "}",
+    ]

@@ -23,3 +23,15 @@ def c_member(member: Member) -> str:
 def comment(text: str) -> str:
     """Return text that cannot end a C comment, open another or reach over its line."""
     return " ".join(text.replace("\\", "/").replace("*/", "* /").replace("/*", "/ *").split())
+
+
+def array_map(name: str, value: str, entries: int, kind: str = "ARRAY") -> str:
+    """Return the definition of an array map of `entries` values of a C type."""
+    return f"""struct {{
+	__uint(type, BPF_MAP_TYPE_{kind});
+	__uint(max_entries, {entries});
+	__type(key, u32);
+	__type(value, {value});
+}} {name} SEC(".maps");
+
+"""

@@ -14,6 +14,11 @@ from ltrules.naming import member_of, members, unique
 from ltrules.raw import RAW_EVENTS
 from ltrules.types import INT, STRING_BYTES, Kind, Type
 
+#: Names that generated C has for its own: of maps, programs, functions and structs beside those of the rules.
+_TAKEN = frozenset(
+    "alerts arm control counters enqueue head histogram key look pace pending queue queues rate rates set sets"
+    " statistic statistics step sweep sweeper sweepers sweeping visit walk".split()
+)
 _ROLE_ORDER = {role: i for i, role in enumerate(model.Role)}
 
 
@@ -53,7 +58,7 @@ def _kernel_exprs(rule: model.Rule) -> Iterable[model.Expr]:
 
 def _parameter(param: model.Param, name: str) -> plan.Parameter:
     value = param.value.encode() if isinstance(param.value, str) else param.value
-    return plan.Parameter(member_of(name, param.type), value)
+    return plan.Parameter(member_of(name, param.type), param.name, value)
 
 
 class _Lowerer:
@@ -66,7 +71,7 @@ class _Lowerer:
         self.catalog = catalog
         self.params = params
         self.controls = controls
-        self.names = unique([r.name for r in rules.rules], {"alerts", "counters", "control", "sweep"})
+        self.names = unique([r.name for r in rules.rules], _TAKEN)
 
     # ----------------------------------------------------------------------------- rules
     def rule(self, rule: model.Rule, index: int) -> plan.Rule:
@@ -103,6 +108,7 @@ class _Lowerer:
             closing=members(rule.closed),
             sets=_sets(rule.inflight) if rule.pairs else 0,
             keep_first=rule.keep_first,
+            evict=rule.evict,
             when=self._maybe(rule.when, rule),
             thresh=self._maybe(rule.thresh, rule),
             timeout=self._maybe(rule.timeout.limit if rule.timeout else None, rule),

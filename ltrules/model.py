@@ -208,6 +208,7 @@ class Rule:
     expire: Expr | None
     inflight: int
     keep_first: bool
+    evict: bool
     rate: Rate | None
     histograms: tuple[Histogram, ...]
     statistics: tuple[Statistic, ...]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 #: ns in each unit of time; both code points for the Greek letter are in use.
 DURATIONS = {
@@ -18,6 +20,13 @@ DURATIONS = {
 }
 #: Bytes in each unit of size.
 SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+#: What values are printed in: unit, its size, and that of the next larger one, 0 if there is none.
+_DURATION_SCALES = tuple(
+    (unit, DURATIONS[unit], DURATIONS.get(following, 0))
+    for unit, following in pairwise(["ns", "us", "ms", "s", "m", "h", ""])
+)
+_SIZE_SCALES = tuple((unit, SIZES[unit], SIZES.get(following, 0)) for unit, following in pairwise([*SIZES, ""]))
 
 _QUANTITY = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)([^\W\d_]+)")
 _LARGEST = (1 << 63) - 1
@@ -37,12 +46,12 @@ def parse_size(text: str) -> int:
 
 def format_duration(ns: int) -> str:
     """Return a duration of `ns` with three significant digits, such as `1.23ms`."""
-    return _format(ns, {unit: DURATIONS[unit] for unit in ("ns", "us", "ms", "s", "m", "h")})
+    return _format(ns, _DURATION_SCALES)
 
 
 def format_size(size: int) -> str:
     """Return a size of `size` bytes with three or four significant digits, such as `1.5MiB`."""
-    return _format(size, SIZES)
+    return _format(size, _SIZE_SCALES)
 
 
 def _parse(text: str, units: dict[str, int], what: str, known: str, smallest: str) -> int:
@@ -62,14 +71,22 @@ def _parse(text: str, units: dict[str, int], what: str, known: str, smallest: st
     return int(value)
 
 
-def _format(value: int, units: dict[str, int]) -> str:
+def _format(value: int, scales: Sequence[tuple[str, int, int]]) -> str:
     sign, value = ("-", -value) if value < 0 else ("", value)
-    scales = list(units.items())
-    rounded, unit = Decimal(value), scales[0][0]
-    for (unit, scale), (_, following) in zip(scales, [*scales[1:], ("", 0)], strict=True):  # noqa: B007 - used below
-        rounded = round(Decimal(value) / scale, max(0, 3 - len(str(value // scale))))
+    for unit, scale, following in scales:  # noqa: B007 - used below
+        if following and value >= following:
+            continue
+        places = max(0, 3 - len(str(value // scale)))
+        shift = 10**places
         # What rounds up to the next unit is shown in that unit.
-        if not following or rounded * scale < following:
+        rounded = _divide_to_even(value * shift, scale)
+        if not following or rounded * scale < following * shift:
             break
-    text = f"{rounded:f}"
-    return f"{sign}{text.rstrip('0').rstrip('.') if '.' in text else text}{unit}"
+    whole, fraction = divmod(rounded, shift)
+    return f"{sign}{whole}.{fraction:0{places}}".rstrip("0").rstrip(".") + unit if fraction else f"{sign}{whole}{unit}"
+
+
+def _divide_to_even(x: int, y: int) -> int:
+    """Return x / y, rounded; what lies in the middle goes to the even neighbour."""
+    quotient, rest = divmod(x, y)
+    return quotient + (2 * rest + (quotient & 1) > y)

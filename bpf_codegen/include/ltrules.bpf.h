@@ -21,11 +21,12 @@ typedef _Bool bool;
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 #define CORE __attribute__((preserve_access_index))
 
 /* Numbers of include/uapi/linux/bpf.h. */
 enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6, BPF_MAP_TYPE_RINGBUF = 27 };
-enum { BPF_NOEXIST = 1 };
+enum { BPF_NOEXIST = 1, BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2, BPF_RB_AVAIL_DATA = 0 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
@@ -43,7 +44,12 @@ static u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;
 static void *(*bpf_ringbuf_reserve)(void *ringbuf, u64 size, u64 flags) = (void *)131;
 static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static void (*bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
+static u64 (*bpf_ringbuf_query)(void *ringbuf, u64 flags) = (void *)134;
 static long (*bpf_for_each_map_elem)(void *map, void *callback, void *context, u64 flags) = (void *)164;
+static long (*bpf_timer_init)(void *timer, void *map, u64 flags) = (void *)169;
+static long (*bpf_timer_set_callback)(void *timer, void *callback) = (void *)170;
+static long (*bpf_timer_start)(void *timer, u64 ns, u64 flags) = (void *)171;
+static long (*bpf_loop)(u32 times, void *callback, void *context, u64 flags) = (void *)181;
 
 /* The members of kernel types that raw tracepoints lead to; their offsets are relocated when the program is loaded. */
 struct thread_info {
@@ -218,6 +224,13 @@ static __always_inline u32 forget(u32 value, u64 unknown)
 	return hidden;
 }
 
+/* Tell whether two numbers differ, without the verifier learning what they are. */
+static __always_inline bool differ(u64 a, u64 b)
+{
+	asm volatile("%0 ^= %1" : "+r"(a) : "r"(b));
+	return a;
+}
+
 /* One reading of the clock for all handlers of an event, and none if no handler needs it. */
 static __always_inline u64 event_time(u64 *now)
 {
@@ -232,16 +245,64 @@ static __always_inline u64 event_time(u64 *now)
  */
 #define BUSY 1ULL
 #define REPORTED 1ULL
+/* Slots in a set: their states fill one cache line. */
+#define WAYS 8
 
-static __always_inline u64 swap_if(u64 *state, u64 expected, u64 next)
+static __always_inline u64 swap_if(u64 *word, u64 expected, u64 next)
 {
-	return __sync_val_compare_and_swap(state, expected, next);
+	return __sync_val_compare_and_swap(word, expected, next);
+}
+
+static __always_inline u64 exchange(u64 *word, u64 next)
+{
+	return __sync_lock_test_and_set(word, next);
 }
 
 static __always_inline void publish(u64 *state, u64 next)
 {
 	/* An exchange orders all that was written to the slot before it. */
-	(void)__sync_lock_test_and_set(state, next);
+	(void)exchange(state, next);
+}
+
+/* Take a slot over, if its measurement is still the one that was found; a sweep may have marked it meanwhile. */
+static __always_inline bool claim(u64 *slot, u64 *state, u64 next)
+{
+	u64 found = swap_if(slot, *state, next);
+
+	if (found == *state)
+		return true;
+	if (found != (*state | REPORTED))
+		return false;
+	*state = found;
+	return swap_if(slot, found, next) == found;
+}
+
+/* Own a free slot of a set; WAYS if all are taken. */
+static __always_inline u32 claim_free(u64 *states)
+{
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++)
+		if (!READ_ONCE(states[way]) && !swap_if(&states[way], 0, BUSY))
+			return way;
+	return WAYS;
+}
+
+/* The slot of a set that was opened first, and its state, 0 if there is none. */
+static __always_inline u32 oldest(u64 *states, u64 *state)
+{
+	u32 found = 0;
+
+	*state = 0;
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++) {
+		u64 seen = READ_ONCE(states[way]);
+
+		if (seen > BUSY && (!*state || seen < *state)) {
+			*state = seen;
+			found = way;
+		}
+	}
+	return forget(found, *state);
 }
 
 static __always_inline void add(u64 *counter, u64 n)
@@ -289,6 +350,29 @@ static __always_inline void statistic_add(struct statistic *s, s64 value)
 	add(&s->count, 1);
 }
 
+/* Of more CPUs than this that open one key in the same moment, some measurement may stay beside its successor for a while. */
+#define TWINS 3
+
+/* Of two slots that hold one key, free the one that was opened earlier. Return whether we did. */
+static __always_inline bool keep_last(u64 *states, u32 way, u64 mine, u32 other, u64 seen)
+{
+	u64 theirs = seen & ~REPORTED;
+
+	if (theirs < mine || (theirs == mine && other < way))
+		return swap_if(&states[other], seen, 0) == seen;
+	return swap_if(&states[way], mine, 0) == mine;
+}
+
+/* Of two slots that hold one key, free the one that was opened later. Return whether we did. */
+static __always_inline bool keep_first(u64 *states, u32 way, u64 mine, u32 other, u64 seen)
+{
+	u64 theirs = seen & ~REPORTED;
+
+	if (theirs > mine || (theirs == mine && other > way))
+		return swap_if(&states[other], seen, 0) == seen;
+	return swap_if(&states[way], mine, 0) == mine;
+}
+
 /* Alerts of the present period, and how many were held back: the period's number above the low 24 bits. */
 struct rate {
 	u64 window;
@@ -314,6 +398,30 @@ static __always_inline bool rate_admits(struct rate *rate, u64 now, u64 most, u6
 	add(&rate->suppressed, 1);
 	return false;
 }
+
+/* How the sweep goes about a rule: see sweep.bpf.h. User space keeps this in step with the rule's limits. */
+struct pace {
+	u64 due;	/* ns: the least age at which anything happens to a pending measurement */
+	u64 timeout;	/* ns; 0: nothing is queued */
+	u64 shift;	/* a span of the queue lasts 1 << shift ns */
+	u64 scan_ns;	/* time for a set, when all are looked at in turn; 0: they are not */
+	u64 sets;
+};
+
+/*
+ * Whether a report wakes the reader of its ring, who looks by itself every so often. To wake it costs the traced event more than
+ * all else that we do to it, so only a ring that fills does: at an eighth of its size. A few reports wake there, lest none does
+ * when others come between its reservation and this; not all beyond, as they come when the reader is busy or kept off its CPU.
+ */
+static __always_inline u64 wake_flags(void *ring, u64 size)
+{
+	u64 beyond = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) - size / 8;
+
+	return beyond < size / 64 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* The size of a ring buffer map in bytes. */
+#define RING_BYTES(ring) (sizeof(*(ring).max_entries) / sizeof(int))
 
 struct head {
 	u32 rule;

@@ -237,8 +237,9 @@ def open_btf(path: Path = KERNEL_BTF) -> Btf:
     try:
         with path.open("rb") as file:
             try:
-                blob: Blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError):  # before 6.16 the kernel's own BTF cannot be mapped
+                # Private, though nobody writes: the kernel's own BTF cannot be mapped shared.
+                blob: Blob = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+            except (OSError, ValueError):  # before 6.16 it cannot be mapped at all
                 blob = file.read()
     except OSError as error:
         raise BtfError(f"cannot read {path}: {error.strerror}") from error

@@ -57,7 +57,7 @@ class _SetChecker:
         typer = Typer(problems, catalog.machine)
         self.typer = typer
         self.param_reader = ParamReader(problems, typer, settings)
-        self.rule_checker = RuleChecker(EventFinder(catalog, problems), typer, problems)
+        self.rule_checker = RuleChecker(EventFinder(catalog, problems), typer, problems, self.param_reader)
         self.rules: list[model.Rule] = []
         self.params: dict[str, model.Param] = {}
         self._known: set[str] = set()
@@ -109,7 +109,7 @@ class _SetChecker:
         if self._errors() > before:
             raise Mistake  # in a param
         self.rules.append(checked)
-        self.params.update((p.name, p) for p in params.values())
+        self.params.update((p.name, p) for p in (*params.values(), *self.rule_checker.implied.values()))
 
     def _errors(self) -> int:
         return sum(d.severity.fatal for d in self.problems.found)

@@ -94,8 +94,6 @@ class Clauses:
                             refuse("`then`", modifier.span)
             case syntax.Thresh(ratchet=True):
                 refuse("`ratchet`", clause.span)
-            case syntax.Inflight(mode="evict"):
-                refuse("`evict`", clause.span)
             case syntax.Duplicate(mode=mode) if mode in _LATER_DUPLICATES:
                 refuse(f"`duplicate {mode}`", clause.span)
             case syntax.Rate(word="after"):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
-from ltrules import model, syntax, units
+from ltrules import model, syntax
 from ltrules.check.expressions import Typer
 from ltrules.check.problems import Mistake, Problems
 from ltrules.check.scope import Place, Scope
+from ltrules.settings import OutOfRangeError, parse_setting
 from ltrules.source import Span
-from ltrules.types import BOOL, DURATION, INT, SIZE, STRING_BYTES, Kind, Type, string
+from ltrules.types import BOOL, DURATION, INT, SIZE, STRING_BYTES, Type, string
 
+#: Limits are compared as signed 64-bit numbers; tenfold ones too.
+MOST_LIMIT_NS = (1 << 63) // 20
 TYPES = {"duration": DURATION, "int": INT, "size": SIZE, "bool": BOOL, "string": string(STRING_BYTES)}
 
 
@@ -53,14 +57,32 @@ class ParamReader:
         if given is not None:
             value = self._constant(given[0], sort, given[1])
             self._check_range(value, low, high, given[0].span)
-        for name in (node.name, f"{rule}.{node.name}"):
+        param = model.Param(f"{rule}.{node.name}", node.name, sort, value, low, high, node.doc)
+        return self._set(param, node.span)
+
+    def limit(self, word: str, rule: str, expr: model.Constant, span: Span) -> model.Param:
+        """Return the parameter that a constant limit stands for: `-p thresh=2ms` needs no `param` in the rule.
+
+        Raises Mistake for a setting that is no duration.
+        """
+        return self._set(
+            model.Param(f"{rule}.{word}", word, DURATION, expr.value, 0, MOST_LIMIT_NS, f"the rule's `{word}`"), span
+        )
+
+    def _set(self, param: model.Param, span: Span) -> model.Param:
+        """Return a parameter with the value that the command line gives it, if it does."""
+        for name in (param.short, param.name):
             if name in self.settings:
                 self.used.add(name)
-                value = self._setting(name, self.settings[name], sort, node.span)
-                if low is not None and high is not None and not low <= int(value) <= high:
-                    text = f"{_show(low, sort)} to {_show(high, sort)}"
-                    raise self.problems.note("LT244", f"-p {name}: {_show(value, sort)} is outside {text}", node.span)
-        return model.Param(f"{rule}.{node.name}", node.name, sort, value, low, high, node.doc)
+                try:
+                    value = parse_setting(self.settings[name], param)
+                except ValueError as error:
+                    code = "LT244" if isinstance(error, OutOfRangeError) else "LT218"
+                    raise self.problems.note(
+                        code, f"-p {name}={self.settings[name]}: {error}", span, "the param is defined here"
+                    ) from None
+                param = dataclasses.replace(param, value=value)
+        return param
 
     def _bound(self, node: syntax.Expr | None, sort: Type, scope: Scope) -> int | None:
         if node is None:
@@ -85,38 +107,3 @@ class ParamReader:
     def _check_range(self, value: int | str, low: int | None, high: int | None, span: Span) -> None:
         if low is not None and high is not None and not low <= int(value) <= high:
             raise self.problems.note("LT244", f"`{span.text}` is outside the range of the param", span)
-
-    def _setting(self, name: str, text: str, sort: Type, span: Span) -> int | str:
-        try:
-            return parse_setting(text, sort)
-        except ValueError as error:
-            raise self.problems.note("LT218", f"-p {name}={text}: {error}", span, "the param is defined here") from None
-
-
-def parse_setting(text: str, sort: Type) -> int | str:
-    """Return the value of a parameter as given on the command line. Raises ValueError with the reason."""
-    match sort.kind:
-        case Kind.DURATION:
-            return units.parse_duration(text)
-        case Kind.SIZE:
-            return units.parse_size(text)
-        case Kind.BOOL:
-            if text not in ("true", "false"):
-                raise ValueError("write true or false")
-            return int(text == "true")
-        case Kind.STRING:
-            if len(text.encode()) >= STRING_BYTES or "\0" in text:
-                raise ValueError(f"at most {STRING_BYTES - 1} bytes")
-            return text
-        case _:
-            try:
-                value = int(text, 0)
-            except ValueError:
-                raise ValueError("not a whole number") from None
-            if not -(1 << 63) <= value < 1 << 63:
-                raise ValueError("does not fit in 64 bits")
-            return value
-
-
-def _show(value: int | str, sort: Type) -> str:
-    return units.format_duration(int(value)) if sort.kind is Kind.DURATION else str(value)

@@ -12,6 +12,7 @@ from ltrules.check.events import EventFinder
 from ltrules.check.expressions import Typer
 from ltrules.check.handlers import EventChecker, Events
 from ltrules.check.measures import MeasureChecker
+from ltrules.check.params import ParamReader
 from ltrules.check.problems import Mistake, Problems
 from ltrules.check.scope import Place, Scope
 from ltrules.diagnostics import Severity
@@ -32,13 +33,20 @@ SEVERITIES = ("info", "warning", "critical")
 class RuleChecker:
     """Checks rules one by one."""
 
-    def __init__(self, finder: EventFinder, typer: Typer, problems: Problems) -> None:
+    def __init__(self, finder: EventFinder, typer: Typer, problems: Problems, param_reader: ParamReader) -> None:
         self.finder = finder
         self.typer = typer
         self.problems = problems
+        self.param_reader = param_reader
+        #: Parameters that the rule at hand has without saying so, by short name.
+        self.implied: dict[str, model.Param] = {}
 
     def check(self, rule: syntax.Rule, name: str, scope: Scope, params: Mapping[str, model.Param]) -> model.Rule:
-        """Return the checked rule. Raises Mistake when it has noted what keeps the rule from running."""
+        """Return the checked rule, and leave the parameters that it implies in `implied`.
+
+        Raises Mistake when it has noted what keeps the rule from running.
+        """
+        self.implied = {}
         before = sum(d.severity.fatal for d in self.problems.found)
         clauses = Clauses(rule, self.problems)
         clauses.require()
@@ -73,7 +81,7 @@ class RuleChecker:
         thresh = clauses.one(syntax.Thresh, "thresh")
         duplicate = clauses.one(syntax.Duplicate, "duplicate")
         measures = MeasureChecker(self.typer, self.problems, base.params)
-        timeout = self._timeout(clauses, base)
+        timeout = self._timeout(clauses, name, base)
         return model.Rule(
             name=name,
             title=rule.title or name,
@@ -86,10 +94,11 @@ class RuleChecker:
             closed=events.closed,
             outcomes=events.outcomes,
             when=None if when is None else self._try(self.typer.condition, when.condition, _at(after, "`when`")),
-            thresh=None if thresh is None else self._limit(thresh.limit, _at(after, "`thresh`")),
+            thresh=None if thresh is None else self._settable("thresh", name, thresh.limit, after),
             timeout=timeout,
-            expire=self._expire(clauses, base, timeout),
+            expire=self._expire(clauses, name, base, timeout),
             inflight=self._inflight(clauses, base),
+            evict=any(c.mode == "evict" for c in clauses.all(syntax.Inflight)),
             keep_first=duplicate is not None and duplicate.mode == "keep",
             rate=self._rate(clauses, base, after),
             histograms=tuple(measures.histograms(clauses.all(syntax.Hist), after)),
@@ -119,18 +128,29 @@ class RuleChecker:
             )
         return expr
 
-    def _timeout(self, clauses: Clauses, base: Place) -> model.Timeout | None:
+    def _settable(self, word: str, rule: str, node: syntax.Expr, place: Place) -> model.Expr | None:
+        """Return a limit; a constant one is a param of the rule, named like its clause, unless that name is taken."""
+        expr = self._limit(node, _at(place, f"`{word}`"))
+        if not isinstance(expr, model.Constant) or word in place.params:
+            return expr
+        param = self._try(self.param_reader.limit, word, rule, expr, node.span)
+        if param is None:
+            return expr
+        self.implied[word] = param
+        return model.Parameter(DURATION, param.name)
+
+    def _timeout(self, clauses: Clauses, name: str, base: Place) -> model.Timeout | None:
         clause = clauses.one(syntax.Timeout, "timeout")
         if clause is None:
             return None
-        limit = self._limit(clause.limit, _at(base, "`timeout`"))
+        limit = self._settable("timeout", name, clause.limit, base)
         slack = None
         if clause.slack is not None:
             expr = self._limit(clause.slack, _at(base, "`slack`"))
             slack = None if expr is None else self._constant(expr, base)
         return None if limit is None else model.Timeout(limit, clause.mode == "drop", slack)
 
-    def _expire(self, clauses: Clauses, base: Place, timeout: model.Timeout | None) -> model.Expr | None:
+    def _expire(self, clauses: Clauses, name: str, base: Place, timeout: model.Timeout | None) -> model.Expr | None:
         clause = clauses.one(syntax.Expire, "expire")
         if clauses.roles("at"):
             return None
@@ -142,11 +162,10 @@ class RuleChecker:
             tenfold = model.Operation(DURATION, "*", (timeout.limit, model.Constant(INT, 10)))
             longer = model.Operation(INT, ">", (tenfold, default))
             return model.Operation(DURATION, "if", (longer, tenfold, default))
-        limit = self._limit(clause.limit, _at(base, "`expire`"))
+        limit = self._settable("expire", name, clause.limit, base)
         if limit is None or timeout is None:
             return limit
-        values = Constants({p.name: p.value for p in base.params.values()})
-        if int(evaluate(limit, values)) < int(evaluate(timeout.limit, values)):
+        if self._constant(limit, base) < self._constant(timeout.limit, base):
             first = clauses.all(syntax.Timeout)[0]
             self.problems.note(
                 "LT243",
@@ -191,7 +210,8 @@ class RuleChecker:
 
     def _constant(self, expr: model.Expr, base: Place) -> int:
         """Return the value that an expression of parameters has when the rules are loaded."""
-        return int(evaluate(expr, Constants({p.name: p.value for p in base.params.values()})))
+        params = (*base.params.values(), *self.implied.values())
+        return int(evaluate(expr, Constants({p.name: p.value for p in params})))
 
     def _meta(self, clauses: Clauses) -> dict[str, str | int | bool | tuple[str, ...]]:
         meta: dict[str, str | int | bool | tuple[str, ...]] = {}

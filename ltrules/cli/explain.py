@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,9 +12,10 @@ import click
 from bpf_codegen import layout, plan
 from ltrules import model
 from ltrules.cli.loading import get_catalog, load_rules, rule_options
-from ltrules.engines.libbpf import sweep_period_ns
+from ltrules.engines.features import has_timers
+from ltrules.engines.pace import slack_ns, timeout_ns, user_sweep_ns
 from ltrules.errors import InputError
-from ltrules.evaluate import Constants, evaluate
+from ltrules.evaluate import Constants
 from ltrules.lower import lower
 from ltrules.resources import resource
 from ltrules.units import format_duration, format_size
@@ -29,7 +31,7 @@ COUNTERS = {
     "cancelled": "ended by `cancel`",
     "replaced": "begun again while pending",
     "expired": "dropped by `expire` or `timeout … drop`",
-    "refused": "not taken in: no room in flight",
+    "refused": "no room in flight: not taken in, or with `evict` dropped for a new one",
     "pending": "still open",
     "kept": "openings ignored by `duplicate keep`",
     "unmatched": "`out` events without a measurement",
@@ -37,6 +39,7 @@ COUNTERS = {
     "alerts": "longer than `thresh`",
     "timeouts": "open longer than `timeout`",
     "suppressed": "held back by `rate`",
+    "unqueued": "openings whose timeout is found by a slower way",
     "lost": "made faster than they were read",
 }
 
@@ -92,15 +95,18 @@ def _rule(rule: model.Rule, one: plan.Rule, rules: model.RuleSet, planned: plan.
 
 def _memory(rule: model.Rule, one: plan.Rule) -> Iterator[str]:
     yield "  memory"
-    slot = 8 + _size(one.key) + _size(one.saved)
     if one.sets:
-        total = one.sets * plan.WAYS * slot
+        size = layout.set_size(one)
         yield (
-            f"    pairing table: {format_size(total)}, {one.sets * plan.WAYS} slots of {slot} B"
+            f"    pairing table: {format_size(one.sets * size)}, {one.sets * plan.WAYS} slots of {size // plan.WAYS} B"
             f" for {rule.inflight} in flight"
         )
+        refused = refused_share(one.sets, rule.inflight)
+        odds = f"1 in {round(1 / refused):,}" if refused > 1e-9 else "none"
+        what = "the oldest of its set is dropped for" if rule.evict else "refused are"
+        yield f"    with {rule.inflight} in flight, {what} {odds} of new ones; fewer with fewer in flight"
     for histogram in one.histograms:
-        groups = plan.GROUPS + 1 if histogram.group.values else 1
+        groups = layout.group_count(histogram.group)
         size = (histogram.buckets + 2) * 8 * groups
         yield f"    {histogram.name}: {format_size(size)} a CPU" + (
             f", {groups - 1} groups at most" if groups > 1 else ""
@@ -109,16 +115,27 @@ def _memory(rule: model.Rule, one: plan.Rule) -> Iterator[str]:
 
 
 def _timeouts(rule: model.Rule, rules: model.RuleSet) -> Iterator[str]:
-    period = sweep_period_ns(rules)
-    if rule.timeout is None or period is None:
+    if rule.timeout is None:
         return
     values = Constants({p.name: p.value for p in rules.params})
-    limit = format_duration(int(evaluate(rule.timeout.limit, values)))
+    period = None if has_timers() else user_sweep_ns(rules.rules, values)
+    by = "a timer in the kernel" if period is None else "a sweep from user space: no BPF timers here, or no root"
     yield "  timeout"
+    limit = format_duration(timeout_ns(rule, values))
     yield f"    {limit}, then the measurement is {'dropped' if rule.timeout.drop else 'kept'}"
-    yield f"    a pending one is reported within {format_duration(period)} of its deadline (sweep from user space);"
-    yield "    one that ends before the sweep is reported at its end, marked late: none is missed"
+    within = format_duration(period or slack_ns(rule, values))
+    yield f"    a pending one is reported within {within} of its deadline, by {by};"
+    yield "    one that ends before that is reported at its end, marked late: none is missed"
 
 
-def _size(members: Sequence[plan.Member]) -> int:
-    return sum(m.size for m in members)
+def refused_share(sets: int, inflight: int) -> float:
+    """Return the share of openings that find their set full when `inflight` keys are spread over the sets by chance.
+
+    The number of keys in a set has a Poisson distribution. The live table was measured to agree: docs/performance.md.
+    """
+    mean = inflight / sets
+    share, overflow = math.exp(-mean), 0.0
+    for count in range(1, 60):
+        share *= mean / count
+        overflow += share * max(count - plan.WAYS, 0)
+    return overflow / mean

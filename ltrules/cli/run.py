@@ -97,9 +97,10 @@ def _say_started(rules: RuleSet, session: LibbpfSession, engine: str) -> None:
     probes = session.probes
     shown = ", ".join(probes[:4]) + (f" and {len(probes) - 4} more" if len(probes) > 4 else "")
     click.echo(f"ltrules: {names} attached with {engine} to {shown}", err=True)
-    if session.sweep_ns is not None and any(r.timeout for r in rules.rules):
+    if session.user_sweep_ns is not None and any(r.timeout for r in rules.rules):
         click.echo(
-            f"ltrules: timeouts are noticed within {format_duration(session.sweep_ns)}, or when the measurement ends",
+            "ltrules: this kernel has no BPF timers: timeouts are told within"
+            f" {format_duration(session.user_sweep_ns)}, or when the measurement ends",
             err=True,
         )
     click.echo("ltrules: Ctrl-C stops", err=True)

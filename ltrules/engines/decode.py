@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import struct
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from bpf_codegen import layout, plan
-from ltrules import model, units
+from ltrules import model
 from ltrules.alert import Alert, Distribution, Scalar
-from ltrules.evaluate import evaluate
+from ltrules.showing import AlertMaker, show_expr
 from ltrules.types import Kind, Type
 
 
+@lru_cache(4096)  # the same names come again and again
 def text_of(data: bytes) -> str:
     """Return a string of the kernel: it ends at the first NUL, and need not be UTF-8."""
-    return data.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
-
-
-def show(value: Scalar, expr_type: Type, symbols: Mapping[int, str] | None = None) -> str:
-    """Return a value as people read it."""
-    if isinstance(value, str):
-        return value
-    if symbols and value in symbols:
-        return symbols[value]
-    match expr_type.kind:
-        case Kind.DURATION:
-            return units.format_duration(value)
-        case Kind.SIZE:
-            return units.format_size(value)
-        case Kind.BOOL:
-            return "true" if value else "false"
-    return str(value)
-
-
-def show_expr(value: Scalar, expr: model.Expr) -> str:
-    """Return the value of an expression as people read it, through its formatter if it has one."""
-    match expr:
-        case model.Formatted(function="disk"):
-            return disk(int(value))
-        case model.Formatted(symbols=symbols):
-            return show(value, expr.type, symbols)
-        case model.Captured(symbols=symbols):
-            return show(value, expr.type, symbols)
-    return show(value, expr.type)
-
-
-_DISKS: dict[int, str] = {}
-
-
-def disk(dev: int) -> str:
-    """Return the name of a block device from its kernel-internal dev_t, or "major:minor" if it is gone."""
-    if dev not in _DISKS:
-        name = f"{dev >> 20}:{dev & 0xFFFFF}"
-        try:
-            with open(f"/sys/dev/block/{name}/uevent", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-                names = [line[8:].strip() for line in file if line.startswith("DEVNAME=")]
-        except OSError:
-            names = []
-        _DISKS[dev] = names[0] if names else name
-    return _DISKS[dev]
+    return data.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
 def wall_offset() -> int:
@@ -67,38 +26,17 @@ def wall_offset() -> int:
     return time.time_ns() - time.monotonic_ns()
 
 
-class _Values:
-    """The environment of a message: the values of one alert, and the parameters."""
-
-    def __init__(self, params: Mapping[str, Scalar]) -> None:
-        self.params = params
-        self.row: dict[str, Sequence[Scalar]] = {}
-        self.measured: dict[str, Scalar] = {}
-
-    def value(self, expr: model.Expr) -> Scalar:
-        match expr:
-            case model.Captured(where=where, index=index):
-                return self.row[where][index]
-            case model.Measured(name=name):
-                return self.measured[name]
-            case model.Parameter(name=name):
-                return self.params[name]
-        raise AssertionError(expr)
-
-
 class RecordDecoder:
-    """Decodes the records of one rule. Making one compiles its formats; decoding is one unpack and little more."""
+    """Decodes the records of one rule: an unpack by a format made once, and little more."""
 
     def __init__(self, rule: model.Rule, planned: plan.Rule, params: Mapping[str, Scalar]) -> None:
-        self.rule = rule
-        self._struct = struct.Struct(layout.record_format(planned))
-        self._parts: list[tuple[str, str, Sequence[model.Value]]] = [
-            ("key", "key", rule.key),
-            ("in", "in", rule.opened),
-            ("out", "out" if rule.pairs else "at", rule.closed),
-        ]
-        self._sizes = [v.type for _, _, values in self._parts for v in values]
-        self._values = _Values(params)
+        types = [v.type for v in (*rule.key, *rule.opened, *rule.closed)]
+        members = (*planned.key, *planned.saved, *planned.closing)
+        values = (_value_format(m, t) for m, t in zip(members, types, strict=True))
+        self._struct = struct.Struct(f"={layout.HEAD}{''.join(values)}")
+        self._texts = [i for i, t in enumerate(types) if t.kind is Kind.STRING]
+        self._outcomes = dict(enumerate(rule.outcomes))
+        self._maker = AlertMaker(rule, params)
 
     @property
     def size(self) -> int:
@@ -106,70 +44,34 @@ class RecordDecoder:
 
     def decode(self, data: bytes, offset_ns: int) -> Alert:
         """Return the alert of a record; `offset_ns` leads from CLOCK_MONOTONIC to the epoch."""
-        fields = self._struct.unpack_from(data)
-        _, kind, opened, closed, latency, limit, suppressed, cpu, flags = fields[:9]
-        values = [self._scalar(v, t) for v, t in zip(fields[9:], self._sizes, strict=True)]
-        captured: dict[str, dict[str, Scalar]] = {}
-        row: dict[str, Sequence[Scalar]] = {}
-        key: dict[str, Scalar] = {}
-        shown: dict[str, str] = {}
-        start = 0
-        timeout = kind == layout.KIND_TIMEOUT
-        for where, label, parts in self._parts:
-            part = values[start : start + len(parts)]
-            start += len(parts)
-            row[where] = part
-            named = {v.name: x for v, x in zip(parts, part, strict=True)}
-            if where == "key":
-                key = named
-            elif parts and not (where == "out" and timeout):
-                captured[label] = named
-            for v, x in zip(parts, part, strict=True):
-                if v.symbols and x in v.symbols:
-                    shown[f"{label}.{v.name}"] = v.symbols[int(x)]
-        late = bool(flags & layout.FLAG_LATE)
-        outcome = "" if timeout else self.rule.outcomes[flags >> layout.OUTCOME_SHIFT]
-        self._values.row = row
-        self._values.measured = {
-            "latency": latency,
-            "outcome": outcome or "timeout",
-            "late": int(late),
-            "overdue": max(latency - limit, 0) if timeout else 0,
-            "suppressed": suppressed,
-        }
-        return Alert(
-            rule=self.rule.name,
-            kind="timeout" if timeout else "alert",
-            severity=self.rule.severity,
-            id="-".join([self.rule.name, f"{opened:x}", *(str(k) for k in key.values())]),
-            opened_ns=opened,
-            closed_ns=closed,
-            wall_ns=closed + offset_ns,
-            latency_ns=latency,
-            limit_ns=limit,
-            outcome=outcome,
-            late=late,
-            cpu=cpu,
-            key=key,
-            captured=captured,
+        _, kind, opened, closed, latency, limit, suppressed, cpu, flags, *values = self._struct.unpack_from(data)
+        for i in self._texts:
+            values[i] = text_of(values[i])
+        return self._maker.make(
+            timeout=kind == layout.KIND_TIMEOUT,
+            opened=opened,
+            closed=closed,
+            latency=latency,
+            limit=limit,
+            outcome=self._outcomes.get(flags >> layout.OUTCOME_SHIFT, ""),
+            late=flags & layout.FLAG_LATE != 0,
             suppressed=suppressed,
-            message=self._message(),
-            shown=shown,
+            cpu=cpu,
+            values=values,
+            offset_ns=offset_ns,
         )
 
-    def _scalar(self, value: int | bytes, sort: Type) -> Scalar:
-        if isinstance(value, bytes):
-            return text_of(value)
-        if sort.kind is Kind.INT and sort.signed and sort.size < 8 and value >> (8 * sort.size - 1) == 1:
-            # Keys are zero-extended in the kernel: a narrow signed one finds its sign again.
-            return value - (1 << (8 * sort.size))
-        return value
 
-    def _message(self) -> str:
-        if self.rule.message is None:
-            return ""
-        pieces = (p if isinstance(p, str) else show_expr(evaluate(p, self._values), p) for p in self.rule.message)
-        return "".join(pieces)
+def _value_format(member: plan.Member, sort: Type) -> str:
+    """Return the `struct` format of a value in a record.
+
+    Keys are zero-extended in the kernel: of a narrow signed one only its own bytes are read, so that it finds its sign.
+    """
+    narrow = {1: "b", 2: "h", 4: "i"}.get(sort.size) if sort.kind is Kind.INT and sort.signed else None
+    if narrow is None:
+        return layout.member_format([member])
+    padding = f"{8 - sort.size}x"
+    return narrow + padding if sys.byteorder == "little" else padding + narrow
 
 
 # ------------------------------------------------------------------------------------ numbers

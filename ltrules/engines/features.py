@@ -96,6 +96,12 @@ def require_engine(host: Host | None = None) -> None:
         raise EngineUnavailable(compiler.NO_CLANG)
 
 
+def has_timers(host: Host | None = None) -> bool:
+    """Tell whether the kernel can sweep on timers of its own."""
+    host = host or Host()
+    return all(_helper(number)(host)[0] for number in (TIMER_INIT, LOOP))
+
+
 def _feature(host: Host, name: str, probe: Callable[[Host], Answer], advice: str) -> Feature:
     present, detail = probe(host)
     if present is None:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import struct
 import time
 from collections.abc import Mapping
 
-from bpf_codegen import layout, measures, plan, render
-from bpf_codegen.measures import map_name
+from bpf_codegen import layout, plan, render
+from bpf_codegen.scope import rule_scopes
 from ltrules import model
-from ltrules.alert import Alert, Distribution, HistogramStats, RuleStats, Scalar, StatisticStats, Stats
+from ltrules.alert import Alert, Scalar, Stats
 from ltrules.catalog import Catalog
 from ltrules.catalog.tracefs import mount_tracefs
 from ltrules.engines import decode
 from ltrules.engines.compiler import compile_object
-from ltrules.engines.features import require_engine
-from ltrules.engines.programs import Programs
+from ltrules.engines.features import has_timers, require_engine
+from ltrules.engines.numbers import Numbers
+from ltrules.engines.pace import pace, user_sweep_ns
+from ltrules.engines.programs import ProgramInfo, Programs
 from ltrules.errors import EngineUnavailable, LoadError
-from ltrules.evaluate import Constants, evaluate
+from ltrules.evaluate import Constants
 from ltrules.lower import lower
+from ltrules.settings import check_value
 
-#: A sweep from user space is a system call and a walk over the tables: not more often than this.
-LEAST_SWEEP_NS = 10_000_000
-#: Rules that only expire measurements need no more than this.
-MOST_SWEEP_NS = 1_000_000_000
 #: MAX_USED_MAPS of include/linux/bpf_verifier.h.
 MOST_MAPS = 64
-_SHARED_MAPS = 3  # control, alerts, counters
+_COMMON_MAPS = 5  # control, alerts, counters, queues, sweeping
+#: BPF_MAX_SUBPROGS there.
+MOST_FUNCTIONS = 256
+_COMMON_FUNCTIONS = 8  # the program itself, enqueue, look, step, on_timer and so on
 _PROGRAM_NAME = 15  # BPF_OBJ_NAME_LEN, less the NUL
+#: TIMERS in sweep.bpf.h.
+_TIMERS = 4
 
 
 class LibbpfEngine:
@@ -50,37 +56,30 @@ class LibbpfEngine:
         """Compile, load and attach. Raises EngineError."""
         require_engine()
         planned = lower(rules, self.catalog)
-        refuse_too_many_maps(planned)
+        refuse_too_many(planned)
         return LibbpfSession(rules, planned)
 
 
-def refuse_too_many_maps(planned: plan.Plan) -> None:
-    """Raise LoadError if a program would use more maps than the kernel allows."""
+def refuse_too_many(planned: plan.Plan) -> None:
+    """Raise LoadError if a program would have more functions or maps than the kernel allows."""
+    scopes = rule_scopes(planned)
+    shared = len(scopes[0].places.sizes()) + _COMMON_MAPS
+    queued = [i for i, rule in enumerate(planned.rules) if rule.queued]
+    functions = len(planned.rules) + _COMMON_FUNCTIONS
     for program in planned.programs:
         used = {handler.rule for handler in program.handlers}
-        maps = _SHARED_MAPS + sum(measures.count_maps(planned.rules[i]) for i in used)
-        if maps > MOST_MAPS:
+        functions = max(functions, len(program.handlers) + len(used & set(queued)) + _COMMON_FUNCTIONS)
+        groups = sum(len(planned.rules[i].groups) for i in used)
+        if groups + shared > MOST_MAPS:
             raise LoadError(
-                f"{len(used)} rules at {program.category}:{program.event} need {maps} maps, and the kernel allows"
-                f" a program {MOST_MAPS}: run fewer of them at once, or with fewer `hist` and `stat`"
+                f"the {len(used)} rules at {program.category}:{program.event} have {groups} groupings (`by`), and"
+                f" there is room for {MOST_MAPS - shared} in one run: run fewer of these rules at once, or group less"
             )
-
-
-def sweep_period_ns(rules: model.RuleSet) -> int | None:
-    """Return how often overdue measurements are looked for, in ns; None if no rule needs it."""
-    periods = []
-    values = Constants({p.name: p.value for p in rules.params})
-    for rule in rules.rules:
-        if not rule.pairs:
-            continue
-        periods.append(MOST_SWEEP_NS)
-        if rule.timeout:
-            limit = int(evaluate(rule.timeout.limit, values))
-            slack = rule.timeout.slack_ns if rule.timeout.slack_ns is not None else limit // 10
-            periods.append(max(min(slack, MOST_SWEEP_NS), LEAST_SWEEP_NS))
-        if rule.expire:
-            periods.append(max(min(int(evaluate(rule.expire, values)) // 8, MOST_SWEEP_NS), LEAST_SWEEP_NS))
-    return min(periods, default=None)
+    if functions > MOST_FUNCTIONS:
+        raise LoadError(
+            f"these {len(planned.rules)} rules need {functions} functions in one program, and the kernel allows"
+            f" {MOST_FUNCTIONS}: run fewer of them at once"
+        )
 
 
 class LibbpfSession:
@@ -98,15 +97,22 @@ class LibbpfSession:
         self._stopped = False
         if any(p.access is not plan.Access.RAW for p in planned.programs):
             mount_tracefs()
-        self._programs = Programs.load(compile_object(render(planned)))
+        #: Whether timers in the kernel sweep, or user space does so while it polls.
+        self.sweeps_itself = has_timers()
+        without = () if self.sweeps_itself else ("arm",)
+        self._programs = Programs.load(compile_object(render(planned)), without)
+        self._offsets = layout.control_offsets(planned)
+        self._interval = 0
+        self._numbers = Numbers(rules, planned, self._programs)
         try:
             self._write_control()
             self._programs.attach()
             self._enable(True)
+            if self.sweeps_itself:
+                self._arm()
         except BaseException:
             self._programs.close()
             raise
-        self.sweep_ns = sweep_period_ns(rules) if self._programs.has_program("sweep") else None
         self._next_sweep = time.monotonic_ns()
 
     def __enter__(self) -> LibbpfSession:
@@ -122,24 +128,77 @@ class LibbpfSession:
         return tuple(f"{p.category}:{p.event} ({p.access.value.split()[0]})" for p in self.plan.programs)
 
     # ------------------------------------------------------------------------------ control
+    def set(self, name: str, value: Scalar) -> None:
+        """Give the parameter "RULE.PARAM" another value while the rules run; a limit is "RULE.thresh" and so on.
+
+        `value` is in ns for a duration, 0 or 1 for a bool. The next event sees it. Raises KeyError for a parameter that
+        there is not, ValueError for a value that it does not take, and OSError.
+        """
+        param = next((p for p in self.rules.params if p.name == name), None)
+        if param is None:
+            raise KeyError(f"no parameter {name!r}; there are: {', '.join(sorted(self.params))}")
+        check_value(param, value)
+        held = next((p.member for p in self.plan.parameters if p.source == name), None)
+        if held is None and not any(_says(rule, name) for rule in self.rules.rules):
+            raise ValueError("it has its effect when the rules are loaded, and none later")
+        self.params[name] = value
+        if held is not None:
+            self._programs.write_control(
+                self._offsets[held.name], _bytes(held, value.encode() if isinstance(value, str) else value)
+            )
+        self._next_sweep = 0
+        if self._write_pace():
+            self._arm()
+
     def _write_control(self) -> None:
-        offsets = layout.control_offsets(self.plan)
         for parameter in self.plan.parameters:
-            self._programs.write_control(offsets[parameter.member.name], _bytes(parameter.member, parameter.value))
+            self._programs.write_control(
+                self._offsets[parameter.member.name], _bytes(parameter.member, parameter.value)
+            )
+        self._write_pace()
+
+    def _write_pace(self) -> bool:
+        """Keep the sweep in step with the limits. Tell whether its timers are set for a time that is wrong now."""
+        present = pace(self.rules, self.plan, self.params)
+        rows = [struct.pack(layout.PACE, *dataclasses.astuple(rule)) for rule in present.rules]
+        self._programs.write_control(self._offsets["pace"], b"".join(rows))
+        before, self._interval = self._interval, present.interval if self.sweeps_itself else 0
+        self._programs.write_control(self._offsets["interval"], struct.pack("=Q", self._interval))
+        return before != self._interval
+
+    def _arm(self) -> None:
+        """Start the timers that sweep, each from its own CPU; one is enough if we may not run on the others."""
+        if not self._programs.has_program("arm"):
+            return
+        before = os.sched_getaffinity(0)
+        try:
+            for cpu in sorted(before)[:_TIMERS]:
+                os.sched_setaffinity(0, {cpu})
+                self._programs.run("arm")
+        finally:
+            os.sched_setaffinity(0, before)
+
+    @property
+    def user_sweep_ns(self) -> int | None:
+        """How often user space sweeps, in ns; None where the kernel does so by itself, or nothing needs it."""
+        if self.sweeps_itself or not self._programs.has_program("sweep"):
+            return None
+        return user_sweep_ns(self.rules.rules, Constants(self.params))
 
     def _enable(self, on: bool) -> None:
         """Open or shut the gate that all programs look at: attaching and detaching one by one must not show."""
-        self._programs.write_control(0, struct.pack("=Q", int(on)))
+        self._programs.write_control(self._offsets["enabled"], struct.pack("=Q", int(on)))
 
     # ------------------------------------------------------------------------------- alerts
     def poll(self, timeout: float) -> list[Alert]:
         """Return the alerts that came within `timeout` seconds; maybe none, maybe early."""
         wait = int(timeout * 1000)
-        if self.sweep_ns is not None:
+        period = self.user_sweep_ns
+        if period is not None:
             now = time.monotonic_ns()
             if now >= self._next_sweep:
                 self._programs.run("sweep")
-                self._next_sweep = now + self.sweep_ns
+                self._next_sweep = now + period
             wait = min(wait, -(-(self._next_sweep - now) // 1_000_000))
         return self._decode(self._programs.poll(max(wait, 0)))
 
@@ -162,6 +221,7 @@ class LibbpfSession:
         if self._stopped:
             return []
         self._stopped = True
+        self._programs.write_control(self._offsets["interval"], bytes(8))
         self._enable(False)
         self._programs.detach()
         self._programs.quiesce()
@@ -180,80 +240,26 @@ class LibbpfSession:
         for info in self._programs.program_infos():
             if info.recursion_misses and info.name in by_name:
                 missed[by_name[info.name]] = info.recursion_misses
-        rules = tuple(self._rule_stats(i) for i in range(len(self.rules.rules)))
+        rules = self._numbers.read(self._delivered)
         return Stats(LibbpfEngine.name, rules, missed)
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return the kernel's own numbers of each program: runs, time, what the verifier walked."""
+        return self._programs.program_infos()
+
+    def sweeping(self) -> bytes:
+        """Return `struct sweeping`, what the timers have done; it begins as `layout.SWEEPING` says."""
+        return self._programs.lookup(".bss", struct.pack("=I", 0)) or b""
 
     def memory(self) -> Mapping[str, int]:
         """Return the bytes of kernel memory that each map takes."""
         return self._programs.map_memory()
 
-    def _rule_stats(self, index: int) -> RuleStats:
-        rule, planned = self.rules.rules[index], self.plan.rules[index]
-        data = self._programs.lookup("counters", struct.pack("=I", index)) or b""
-        rows = list(decode.per_cpu(struct.Struct(layout.counters_format()), data))
-        counters = {name: sum(row[i] for row in rows) for i, name in enumerate(plan.COUNTERS)}
-        counters["pending"] = self._pending(planned)
-        counters["delivered"] = self._delivered[index]
-        by_name = {h.name: h for h in planned.histograms}
-        latency = self._groups(planned, by_name["latency"], (), rule)
-        histograms = tuple(
-            HistogramStats(
-                h.name, h.value.type.kind.value, bool(h.step), h.by_names,
-                self._groups(planned, by_name[f"hist{i}"], h.by, rule),
-            )
-            for i, h in enumerate(rule.histograms, 1)
-        )  # fmt: skip
-        statistics = tuple(
-            StatisticStats(
-                s.name, s.function, "int" if s.function == "count" else s.value.type.kind.value, s.by_names,
-                self._statistic(planned, planned.statistics[i], s, rule),
-            )
-            for i, s in enumerate(rule.statistics)
-        )  # fmt: skip
-        total = latency[0] if latency else Distribution((), (), 0, 0, 0)
-        return RuleStats(rule.name, counters, total, histograms, statistics)
 
-    def _pending(self, planned: plan.Rule) -> int:
-        """Count the measurements in flight: the states of all slots that hold one."""
-        if not planned.sets:
-            return 0
-        slot = 8 + sum(m.size for m in (*planned.key, *planned.saved))
-        size = slot * plan.WAYS
-        table = memoryview(self._programs.values(f"{planned.name}_table"))
-        states = struct.Struct(f"={plan.WAYS}Q")
-        return sum(1 for start in range(0, len(table), size) for state in states.unpack_from(table, start) if state > 1)
-
-    def _names(
-        self, planned: plan.Rule, group: plan.Group, by: tuple[model.Expr, ...], rule: model.Rule
-    ) -> dict[int, tuple[str, ...]]:
-        if not group.values:
-            return {0: ()}
-        entries = self._programs.items(map_name(planned, group.name))
-        return decode.group_names(group, by, rule.outcomes, entries)
-
-    def _groups(
-        self, planned: plan.Rule, histogram: plan.Histogram, by: tuple[model.Expr, ...], rule: model.Rule
-    ) -> tuple[Distribution, ...]:
-        names = self._names(planned, histogram.group, by, rule)
-        found = []
-        for number, name in names.items():
-            data = self._programs.lookup(map_name(planned, histogram.name), struct.pack("=I", number))
-            one = decode.distribution(histogram, name, data or b"")
-            if one.count:
-                found.append(one)
-        return tuple(sorted(found, key=lambda d: (-d.count, d.group)))
-
-    def _statistic(
-        self, planned: plan.Rule, statistic: plan.Statistic, source: model.Statistic, rule: model.Rule
-    ) -> tuple[tuple[tuple[str, ...], int], ...]:
-        names = self._names(planned, statistic.group, source.by, rule)
-        found = []
-        for number, name in names.items():
-            data = self._programs.lookup(map_name(planned, statistic.name), struct.pack("=I", number))
-            value = decode.statistic_value(source.function, data or b"")
-            if value is not None:
-                found.append((name, value))
-        return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0])))
+def _says(rule: model.Rule, name: str) -> bool:
+    """Tell whether the message of a rule has a parameter in it."""
+    exprs = [part for part in rule.message or () if not isinstance(part, str)]
+    return any(isinstance(e, model.Parameter) and e.name == name for part in exprs for e in model.walk(part))
 
 
 def _bytes(member: plan.Member, value: int | bytes) -> bytes:

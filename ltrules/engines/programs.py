@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ctypes import byref
 from dataclasses import dataclass
@@ -31,8 +31,10 @@ from ltrules.engines.features import NEEDS_BTF, NEEDS_PRIVILEGE, Host
 from ltrules.engines.maps import Map
 from ltrules.errors import AttachError, LoadError
 
-#: Records taken by one poll, at most: a flood must not keep us from everything else.
-BATCH = 16384
+#: Records taken by one poll, at most: a flood must not keep us from everything else, nor fill our memory.
+BATCH = 2048
+#: Few reports wake nobody (`wake_flags` in ltrules.bpf.h): after so many ms the reader looks by itself.
+LONGEST_WAIT_MS = 50
 #: Characters of a verifier's log to keep: its end says what is wrong.
 LOG_END = 16384
 BTF = Path("/sys/kernel/btf/vmlinux")
@@ -73,8 +75,8 @@ class Programs:
         self._links = ExitStack()
 
     @classmethod
-    def load(cls, data: bytes) -> Programs:
-        """Load an object into the kernel.
+    def load(cls, data: bytes, without: Sequence[str] = ()) -> Programs:
+        """Load an object into the kernel, without the programs of these names, should it have them.
 
         Raises LoadError, AttachError if it is for a tracepoint that is not there, EngineUnavailable without libbpf.
         libbpf itself raises the limit of locked memory on kernels that count maps against it.
@@ -87,6 +89,9 @@ class Programs:
         except OSError as error:
             raise LoadError(f"the object cannot be read: {os.strerror(error.errno or 0)}", take_messages()) from None
         try:
+            for name in without:
+                if program := bpf.bpf_object__find_program_by_name(programs._handle, name.encode()):
+                    bpf.bpf_program__set_autoload(program, False)
             with _uninterrupted():
                 bpf.bpf_object__load(programs._handle)
         except BaseException as error:
@@ -134,14 +139,14 @@ class Programs:
             self.detach()
 
     def poll(self, timeout_ms: int) -> list[bytes]:
-        """Return the records of the ring buffer "alerts", at most BATCH; wait up to `timeout_ms` for the first.
+        """Return the records of the ring buffer "alerts", at most BATCH, after waiting for some if there is none.
 
-        A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
-        Raises OSError.
+        It waits for `timeout_ms` or LONGEST_WAIT_MS, whichever is shorter: few reports wake nobody. A signal ends the
+        waiting. What its handler raises comes out of here, and the next call returns the records. Raises OSError.
         """
         ring, fd = self._ring_buffer()
         if not self._records:
-            wait_readable(fd, timeout_ms)
+            wait_readable(fd, min(timeout_ms, LONGEST_WAIT_MS))
         # Not ring_buffer__poll: its epoll sleeps through records that follow one discarded without a wake-up.
         with _uninterrupted():
             try:
@@ -168,8 +173,9 @@ class Programs:
         maps.update(control, zero, bytes(value))
 
     def has_program(self, name: str) -> bool:
-        """Tell whether the object has a program of this name."""
-        return bool(self._bpf.bpf_object__find_program_by_name(self._object, name.encode()))
+        """Tell whether the object has a program of this name, and it was loaded."""
+        program = self._bpf.bpf_object__find_program_by_name(self._object, name.encode())
+        return bool(program) and bool(self._bpf.bpf_program__autoload(program))
 
     def run(self, name: str) -> None:
         """Run a "syscall" program once, here and now. Raises OSError."""
@@ -217,7 +223,8 @@ class Programs:
     def _programs(self) -> Iterator[int]:
         program = None
         while program := self._bpf.bpf_object__next_program(self._object, program):
-            yield program
+            if self._bpf.bpf_program__autoload(program):
+                yield program
 
     def _maps(self) -> Iterator[Map]:
         pointer = None

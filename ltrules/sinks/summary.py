@@ -17,6 +17,8 @@ _BESIDE = ("kept", "unmatched", "clock_skew")
 
 def clean(text: str) -> str:
     """Return text that cannot play tricks with a terminal: the kernel's strings are other people's."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 

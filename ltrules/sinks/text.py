@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import TextIO
 
-from ltrules.alert import Alert, Stats
+from ltrules.alert import Alert, Heading, Stats
 from ltrules.sinks.summary import clean, summary_lines
 from ltrules.units import format_duration
 
@@ -55,16 +56,21 @@ class TextSink:
 
 
 def details(alert: Alert) -> str:
-    """Return key and captures in a row: `pid=42 prio=120 comm=fio`; a name that two ends share is told apart."""
-    parts = [f"{name}={alert.shown.get(f'key.{name}', value)}" for name, value in alert.key.items()]
-    names = [name for values in alert.captured.values() for name in values] + list(alert.key)
-    for scope, values in alert.captured.items():
-        for name, value in values.items():
-            shown = alert.shown.get(f"{scope}.{name}", value)
-            parts.append(f"{name if names.count(name) == 1 else f'{scope}.{name}'}={shown}")
+    """Return key and captures in a row: `pid=42 prio=120 comm=fio`."""
+    columns = zip(_labels(alert.heading), alert.heading.columns, alert.values, strict=True)
+    parts = [f"{label}={column.show(value)}" for label, column, value in columns]
     if alert.outcome not in ("", "out", "at"):
         parts.append(f"[{alert.outcome}]")
     return " ".join(parts)
+
+
+@cache
+def _labels(heading: Heading) -> tuple[str, ...]:
+    """Return what each value is called; a name that two ends share is told apart."""
+    names = [c.name for c in heading.columns]
+    return tuple(
+        c.name if c.scope == "key" or names.count(c.name) == 1 else f"{c.scope}.{c.name}" for c in heading.columns
+    )
 
 
 def notes(alert: Alert) -> str:

@@ -13,7 +13,8 @@ class TraceEvent(NamedTuple):
 
     `time_ns` is CLOCK_MONOTONIC where the trace says so; rules need differences only. `name` is "category:event".
     `fields` maps names as rules write them to values; an element of an array is "args[0]". `context` maps what
-    `model.Context` names ("tid", "tgid", "comm", "uid", ...) to values, as far as the trace knows them, and may hold more.
+    `model.Context` names ("tid", "tgid", "comm", "uid", ...) to values, as far as the trace knows them; it may hold
+    more.
     """
 
     time_ns: int

@@ -19,6 +19,7 @@ from typing import Any
 from ltrules.alert import Alert, RuleStats, Stats
 from ltrules.catalog import Catalog, machine_catalog
 from ltrules.check import check
+from ltrules.check.functions import syscall_numbers
 from ltrules.diagnostics import Diagnostic
 from ltrules.engines.libbpf import LibbpfSession
 from ltrules.lower import lower
@@ -153,6 +154,13 @@ def _run(there: Any, function: Callable[..., Any], args: Sequence[object]) -> No
         there.send(function(*args))
     except BaseException as error:
         there.send(error)
+
+
+def open_many(count: int) -> None:
+    """Make `ioctl` calls that fail at once, each with another fourth argument."""
+    number = syscall_numbers(os.uname().machine)["ioctl"]
+    for i in range(count):
+        _LIBC.syscall(number, -1, 0, 0, i)
 
 
 def spin(ns: int) -> int:

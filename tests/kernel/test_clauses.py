@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_rules, rule_set, run_rules
+from bpf_codegen import plan
+from helpers import MS, Child, assert_accounted, nanosleep, only_rule, open_many, open_rules, run_rules
 from ltrules.alert import Alert, RuleStats
 
 pytestmark = pytest.mark.kernel
@@ -215,7 +216,7 @@ def test_nothing_stays_behind(fails: bool) -> None:
     try:
         with open_rules(text) as session:
             programs = ours()
-            assert len(programs) == 3
+            assert len(programs) == 4  # two that are attached, and two to sweep
             assert all(map(exists, programs))
             if fails:
                 raise _PlannedError
@@ -229,20 +230,20 @@ def test_nothing_stays_behind(fails: bool) -> None:
     assert not any(map(exists, programs))
 
 
-#: A program may use 64 maps, and a rule needs three.
-MOST_RULES = 20
-
-
-def test_many_rules_share_one_program_for_each_probe() -> None:
-    text = "\n".join(
-        f"rule r{i} {{ in sched_wakeup key pid where pid != 0 out sched_switch key next_pid"
-        f" cancel sched_process_exit key pid thresh {i + 1}us inflight 1000 }}"
-        for i in range(MOST_RULES)
-    )
-    assert len(rule_set(text).rules) == MOST_RULES
-    with Child(_sleeps, 50, 1) as child:
-        _, stats = run_rules(text, child.work)
-    for rule in stats.rules:
-        assert_accounted(rule)
-        assert rule.counters["closed"] >= 50
-    assert len({rule.counters["closed"] for rule in stats.rules}) == 1
+def test_groups_are_bounded_and_what_is_beyond_is_counted_together() -> None:
+    rule = """
+rule g {
+  param only: int = 0
+  at sys_enter took 5us key args[3] where id == syscall("ioctl") and task.tgid == only
+  hist latency by key as times
+  stat count by key as calls
+}
+"""
+    calls = plan.GROUPS + 171
+    with Child(open_many, calls) as child:
+        _, stats = run_rules(rule, child.work, {"only": child.tid})
+    (times,), (counts,) = only_rule(stats).histograms, only_rule(stats).statistics
+    assert len(times.groups) == len(counts.groups) == plan.GROUPS + 1
+    assert {g.group: g.count for g in times.groups} == dict(counts.groups)
+    assert dict(counts.groups)["(other)",] == 171
+    assert all(n == 1 for group, n in counts.groups if group != ("(other)",))

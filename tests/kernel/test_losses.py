@@ -11,7 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from helpers import MS, Child, assert_accounted, nanosleep, only_rule, run_rules
+from helpers import MS, PATIENCE, Child, assert_accounted, nanosleep, only_rule, open_rules, run_rules
+from ltrules.engines import programs
+from ltrules.sinks.summary import loss_sentences
 
 pytestmark = pytest.mark.kernel
 
@@ -137,3 +139,55 @@ rule many {
     assert c["alerts"] == c["opened"] == c["closed"] >= made[0] > 1000
     assert c["lost"] == c["alerts"] - len(alerts)
     assert numbers.losses == {"lost": c["lost"]}
+
+
+def test_a_burst_of_two_rules_is_delivered_or_counted_as_lost() -> None:
+    rules = """
+param only: int = 0
+rule calls { at sys_enter took 1us key task.tid where task.tgid == only and id == syscall("getppid")
+             thresh 1ns rate 16777215 per 1s }
+rule pairs { in sys_enter key task.tid where task.tgid == only and id == syscall("getppid")
+             out sys_exit key task.tid thresh 0ns rate 16777215 per 1s }
+"""
+    with Child(call_much, _SECONDS) as child:
+        made: list[int] = []
+        alerts, stats = run_rules(rules, lambda: made.append(child.work()), {"only": child.tid}, ring_bytes=1 << 14)
+    said = loss_sentences(stats)
+    for rule in stats.rules:
+        assert_accounted(rule)
+        c = rule.counters
+        assert c["alerts"] == c["opened"] == made[0]
+        assert c["delivered"] == sum(a.rule == rule.rule for a in alerts) > 0
+        assert c["lost"] == made[0] - c["delivered"] > 0
+        assert f"{rule.rule}: {c['lost']} alerts lost, made faster than they were read" in said
+    assert len(said) == 2
+
+
+def test_a_burst_wakes_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the ring fills, a reader who would look again in 20 s is woken."""
+    monkeypatch.setattr(programs, "LONGEST_WAIT_MS", int(PATIENCE * 1000))
+    rule = """
+param only: int = 0
+many: at sys_enter took 1us where task.tgid == only and id == syscall("getppid"), thresh 1ns, rate 16777215 per 1s
+"""
+    # Nine eighths of what wakes the reader; alone they do not fill the ring.
+    enough = (1 << 20) // 8 // 64 * 9 // 8
+    with Child(call_slowly, enough) as child, open_rules(rule, {"only": child.tid}) as session:
+        child.start()
+        start = time.monotonic()
+        alerts = session.poll(PATIENCE)
+        assert time.monotonic() - start < PATIENCE / 2
+        assert child.result() == enough
+        alerts += session.stop()
+        assert len(alerts) == enough
+
+
+def call_slowly(count: int) -> int:
+    """After a while, make so many system calls that return at once, with pauses, and return how many."""
+    getppid = ctypes.PyDLL(None).getppid
+    nanosleep(200 * MS)  # until then the reader waits
+    for i in range(count):
+        getppid()
+        if i % 100 == 0:
+            nanosleep(MS)
+    return count

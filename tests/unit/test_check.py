@@ -38,8 +38,8 @@ def test_line_rule() -> None:
     assert (rule.name, rule.title, rule.severity) == ("rule:1", "rule:1", "warning")
     assert roles(rule) == [("out", "sched_switch"), ("in", "sched_wakeup")]
     assert rule.key == (model.Value("pid", Type(Kind.INT, True, 4), {}),) or rule.key[0].name == "pid"
-    assert rule.thresh == model.Constant(DURATION, 5_000)
-    assert rule.timeout == model.Timeout(model.Constant(DURATION, 6_000), drop=False, slack_ns=None)
+    assert rule.thresh == model.Parameter(DURATION, "rule:1.thresh")
+    assert rule.timeout == model.Timeout(model.Parameter(DURATION, "rule:1.timeout"), drop=False, slack_ns=None)
     assert rule.rate == model.Rate(model.Constant(INT, 100), model.Constant(DURATION, 10**9), ())
     assert rule.inflight == 10_240
     assert not rule.keep_first
@@ -66,9 +66,28 @@ def test_roles_of_one_event_stand_in_their_fixed_order() -> None:
 def test_expire_is_a_minute_or_ten_timeouts(text: str, expire: int) -> None:
     from ltrules.evaluate import Constants, evaluate
 
-    rule = rule_of(f"in sched_wakeup key pid, out sched_switch key next_pid, {text}")
-    assert rule.expire is not None
-    assert evaluate(rule.expire, Constants({})) == expire
+    rules = good_rules(f"in sched_wakeup key pid, out sched_switch key next_pid, {text}")
+    assert rules.rules[0].expire is not None
+    assert evaluate(rules.rules[0].expire, Constants({p.name: p.value for p in rules.params})) == expire
+
+
+def test_a_constant_limit_is_a_param_that_can_be_set() -> None:
+    rules = good_rules(LINE, {"thresh": "1ms", "rule:1.timeout": "2ms"})
+    assert {p.name: p.value for p in rules.params} == {"rule:1.thresh": 1_000_000, "rule:1.timeout": 2_000_000}
+
+
+def test_a_limit_that_is_a_param_implies_no_other() -> None:
+    rules = good_rules(
+        "rule r { param thresh_: duration = 1ms in sched_wakeup key pid out sched_switch thresh thresh_ }".replace(
+            "sched_switch", "sched_switch key next_pid"
+        )
+    )
+    assert [p.name for p in rules.params] == ["r.thresh_"]
+
+
+def test_evict() -> None:
+    assert rule_of(LINE + ", inflight 10 evict").evict
+    assert not rule_of(LINE + ", inflight 10 reject").evict
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,6 @@ LATER = {
     "optional": "in W key pid, out S key next_pid «optional», thresh 1us",
     "once": "in W key pid, out S key next_pid «once», thresh 1us",
     "ratchet": "in W key pid, out S key next_pid, «thresh 1us ratchet»",
-    "evict": "in W key pid, out S key next_pid, thresh 1us, «inflight 10 evict»",
     "duplicate nest": "in W key pid, out S key next_pid, thresh 1us, «duplicate nest 2»",
     "duplicate queue": "in W key pid, out S key next_pid, thresh 1us, «duplicate queue 2»",
     "duplicate all": "in W key pid, out S key next_pid, thresh 1us, «duplicate all 2»",

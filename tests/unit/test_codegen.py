@@ -51,7 +51,7 @@ def operation(operator: str, *operands: Expr, unsigned: bool = False) -> Operati
         (operation("if", operation(">", Latency(), Number(5)), SMALL, Number(2)),
          "((s64)latency > 5LL ? (s64)ev_small : 2LL)"),
         (operation("or", operation("and", Number(1), Number(2)), Number(3)), "1LL && 2LL || 3LL"),
-        (Stored("key", "pid", 4, True), "(s64)(s32)key.pid"),
+        (Stored("key", "pid", 4, True), "(s64)(s32)key->pid"),
         (Stored("in", "prio"), "set->in[way].prio"),
         (Stored("control", "limit"), "READ_ONCE(control.limit)"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from ltrules import model
 from ltrules.alert import Alert, Distribution
 from ltrules.engines.decode import RecordDecoder, bucket_bounds, distribution, group_names, statistic_value
 from ltrules.lower import lower
+from ltrules.types import Kind, Type
+from ltrules.units import format_duration
 from support import CATALOG, good_rules
 
 RULE = """
@@ -85,6 +88,76 @@ def test_narrow_signed_key_finds_its_sign() -> None:
     decoder = RecordDecoder(narrow, planned.rules[0], {})
     data = struct.pack(layout.record_format(planned.rules[0]), 0, 0, 1, 2, 1, 0, 0, 0, 0, 0xFFFF_FFFF)
     assert decoder.decode(data, 0).key == {"irq": -1}
+
+
+#: Keys and captures of every width, a rule that pairs nothing, and messages that compute.
+SHAPES = """
+rule wide { in sched_wakeup key (pid, comm, cpu = cpu.id) capture (prio, group = cgroup.id, at = time.mono)
+            out sched_switch key (next_pid, next_comm, cpu.id) capture (prev_comm, prev_state) thresh 1us timeout 2us
+            message "{in.prio * 2 + key.pid} of {key.comm}, {if(late, 1ms, latency)} {in.at} 100%" }
+rule narrow { at irq_handler_entry took 1us key (cpu.id, irq) capture name thresh 1us message "%s {at.name}" }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A record, the rule that it is of, and the values that the kernel put into it."""
+
+    rule: model.Rule
+    planned: plan.Rule
+    timeout: bool
+    key: dict[str, int | str]
+    opened: dict[str, int | str]
+    closed: dict[str, int | str]
+    data: bytes
+
+
+@st.composite
+def any_records(draw: st.DrawFn) -> Drawn:
+    rules = good_rules(SHAPES)
+    index = draw(st.integers(0, len(rules.rules) - 1))
+    rule, planned = rules.rules[index], lower(rules, CATALOG).rules[index]
+    packed: list[int | bytes] = []
+
+    def values(parts: tuple[model.Value, ...], extended: bool = True) -> dict[str, int | str]:
+        return {part.name: value(part.type, extended) for part in parts}
+
+    def value(sort: Type, extended: bool) -> int | str:
+        if sort.kind is Kind.STRING:
+            text = draw(st.binary(max_size=sort.size - 1).filter(lambda data: 0 not in data))
+            rest = draw(st.sampled_from([b"", b"\0what stood here before"]))
+            packed.append((text + rest)[: sort.size])
+            return text.decode("utf-8", "backslashreplace")
+        bits = 8 * sort.size
+        low = -(1 << bits - 1) if sort.signed else 0
+        number = draw(st.integers(low, low + (1 << bits) - 1))
+        packed.append(number if extended or bits == 64 else number & (1 << bits) - 1)
+        return number
+
+    key, opened, closed = values(rule.key, extended=False), values(rule.opened), values(rule.closed)
+    timeout = draw(st.booleans())
+    kind = layout.KIND_TIMEOUT if timeout else layout.KIND_ALERT
+    data = struct.pack(layout.record_format(planned), index, kind, 10, 5_010, 5_000, 1_000, 0, 3, 1, *packed)
+    return Drawn(rule, planned, timeout, key, opened, closed, data)
+
+
+@given(any_records())
+def test_values_come_out_as_they_went_in(drawn: Drawn) -> None:
+    found = RecordDecoder(drawn.rule, drawn.planned, {}).decode(drawn.data, 10**18)
+    assert found.kind == ("timeout" if drawn.timeout else "alert")
+    assert found.key == drawn.key
+    ends = {"in": drawn.opened, "out" if drawn.rule.pairs else "at": {} if drawn.timeout else drawn.closed}
+    assert found.captured == {end: values for end, values in ends.items() if values}
+    if drawn.rule.name == "narrow":
+        assert found.message == f"%s {drawn.closed['name']}"
+    else:
+        total = 2 * int(drawn.opened["prio"]) + int(drawn.key["pid"])
+        at = format_duration(int(drawn.opened["at"]))
+        assert found.message == f"{total} of {drawn.key['comm']}, 1ms {at} 100%"
+
+
+def test_an_outcome_beyond_those_of_the_rule_is_none() -> None:
+    assert decoded(layout.KIND_ALERT, 7 << layout.OUTCOME_SHIFT).outcome == ""
 
 
 # ------------------------------------------------------------------------------- the numbers

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpf_codegen import INCLUDE, layout, plan, render
-from bpf_codegen.measures import map_name
+from bpf_codegen.scope import rule_scopes
 from golden import CASES, case_names, case_plan
 from ltrules.engines.compiler import FLAGS, find_clang
 from ltrules.engines.decode import bucket_bounds
@@ -41,7 +41,12 @@ def asserts(planned: plan.Plan) -> Iterator[str]:
         yield f"__builtin_offsetof(struct counters, {name}) == {8 * i}"
     for name, offset in layout.control_offsets(planned).items():
         yield f"__builtin_offsetof(struct control, {name}) == {offset}"
-    for rule in planned.rules:
+    yield f"sizeof(struct pace) == {struct.calcsize(layout.PACE)}"
+    for scope in rule_scopes(planned):
+        rule = scope.rule
+        if rule.sets:
+            yield f"sizeof(struct {rule.name}_set) == {layout.set_size(rule)}"
+            yield f"{layout.set_size(rule)} % 64 == 0"  # so that the states of a set lie in one cache line
         start = struct.calcsize("=" + layout.HEAD)
         sort = f"struct {rule.name}_record"
         if rule.timeout is not None or rule.thresh is not None:
@@ -51,10 +56,10 @@ def asserts(planned: plan.Plan) -> Iterator[str]:
                 start += sum(m.size for m in members)
         for histogram in rule.histograms:
             size = struct.calcsize(layout.histogram_format(histogram))
-            yield f"sizeof(struct {map_name(rule, histogram.name)}) == {size}"
+            yield f"sizeof(struct histogram_{histogram.buckets}) == {size}"
         for group in rule.groups:
             size = struct.calcsize("=" + layout.member_format(group.members))
-            yield f"sizeof(struct {map_name(rule, group.name)}_key) == {size}"
+            yield f"sizeof(struct {scope.group_map(group)}_key) == {size}"
 
 
 @pytest.mark.parametrize("case", case_names())
@@ -127,3 +132,20 @@ def test_headers_name_what_layout_counts() -> None:
     header = Path(INCLUDE / "ltrules.bpf.h").read_text()
     assert f"KIND_ALERT = {layout.KIND_ALERT}, KIND_TIMEOUT = {layout.KIND_TIMEOUT}" in header
     assert f"FLAG_LATE = {layout.FLAG_LATE}, OUTCOME_SHIFT = {layout.OUTCOME_SHIFT}" in header
+    assert f"#define WAYS {plan.WAYS}\n" in header
+
+
+def test_rules_share_maps_and_not_what_is_in_them() -> None:
+    """Whatever the rules are: no entry of a shared map belongs to two things."""
+    for case in case_names():
+        planned, _ = case_plan(CASES / case)
+        if planned is None:
+            continue
+        found = layout.places(planned)
+        taken: set[tuple[str, int]] = set()
+        for kind in (found.tables, found.histograms, found.statistics, found.rates, found.groups):
+            for place in kind.values():
+                entries = {(place.map, place.base + i) for i in range(place.count)}
+                assert not entries & taken
+                taken |= entries
+                assert place.base + place.count <= found.sizes()[place.map]

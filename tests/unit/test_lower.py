@@ -109,7 +109,8 @@ def test_names_are_c_identifiers_and_distinct() -> None:
     assert len(set(names)) == 3
     assert all(name.isidentifier() for name in names)
     assert "alerts" not in names
-    assert [p.member.name for p in planned.parameters] == ["alerts_enabled", "alerts_int"]
+    assert [p.source for p in planned.parameters[:2]] == ["alerts.enabled", "alerts.int"]
+    assert [p.member.name for p in planned.parameters[:2]] == ["alerts_enabled", "alerts_int"]
     assert [m.name for m in planned.rules[0].key] == ["_int", "_int_2"]
     assert [m.name for m in planned.rules[0].saved] == ["_for", "_for_2"]
 

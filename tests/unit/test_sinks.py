@@ -7,21 +7,56 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ltrules.alert import Alert, Distribution, HistogramStats, RuleStats, StatisticStats, Stats
+from ltrules.alert import (
+    Alert,
+    Column,
+    Distribution,
+    Heading,
+    HistogramStats,
+    RuleStats,
+    Scalar,
+    StatisticStats,
+    Stats,
+)
 from ltrules.sinks import FORMATS, JsonlSink, TextSink, make_sink
-from ltrules.sinks.jsonl import as_record, summary_record
+from ltrules.sinks.jsonl import summary_record
 from ltrules.sinks.summary import loss_sentences, octaves, summary_lines
 
-ALERT = Alert(
-    rule="wakeup", kind="alert", severity="warning", id="wakeup-17", opened_ns=1_000_000, closed_ns=3_500_000,
-    wall_ns=1_700_000_000_123_456_789, latency_ns=2_500_000, limit_ns=1_000_000, outcome="out", late=False, cpu=1,
-    key={"pid": 42}, captured={"in": {"prio": 120}, "out": {"comm": "fio"}}, suppressed=0, message="",
-)  # fmt: skip
+FIELDS: dict[str, Any] = {
+    "opened_ns": 1_000_000, "closed_ns": 3_500_000, "wall_ns": 1_700_000_000_123_456_789, "latency_ns": 2_500_000,
+    "limit_ns": 1_000_000, "outcome": "out", "late": False, "cpu": 1, "suppressed": 0, "message": "",
+}  # fmt: skip
+
+
+def alert(
+    rule: str = "wakeup",
+    kind: str = "alert",
+    severity: str = "warning",
+    key: Mapping[str, Scalar] = {"pid": 42},
+    captured: Mapping[str, Mapping[str, Scalar]] = {"in": {"prio": 120}, "out": {"comm": "fio"}},
+    symbols: Mapping[str, Mapping[int, str]] = {},
+    **changes: Any,
+) -> Alert:
+    """Return an alert of some values by name; `symbols` maps "key.pid" to the names of its values."""
+    scopes = {"key": key, **captured}
+    columns = tuple(
+        Column(scope, name, isinstance(value, str), symbols.get(f"{scope}.{name}", {}))
+        for scope, values in scopes.items()
+        for name, value in values.items()
+    )
+    row = tuple(value for values in scopes.values() for value in values.values())
+    return Alert(heading=Heading(rule, kind, severity, columns), values=row, **FIELDS | changes)
+
+
+ALERT = alert()
 COUNTERS = {
     "opened": 10, "closed": 4, "cancelled": 1, "replaced": 2, "expired": 1, "refused": 0, "pending": 2, "kept": 0,
     "unmatched": 3, "clock_skew": 0, "alerts": 3, "timeouts": 1, "suppressed": 0, "lost": 0, "delivered": 4,
@@ -37,10 +72,6 @@ def utc() -> Iterator[None]:
         time.tzset()
         yield
     time.tzset()
-
-
-def alert(**changes: Any) -> Alert:
-    return dataclasses.replace(ALERT, **changes)
 
 
 def rule(**changes: int) -> RuleStats:
@@ -105,7 +136,7 @@ def test_a_message_takes_the_place_of_key_and_captures() -> None:
         ({"late": True, "suppressed": 3}, "  (late, 3 more not shown)"),
         ({"outcome": "gone"}, "    2.5ms  pid=42 prio=120 comm=fio [gone]"),
         ({"outcome": "at"}, "    2.5ms  pid=42 prio=120 comm=fio"),
-        ({"shown": {"key.pid": "fio/42", "out.comm": "FIO"}}, "    2.5ms  pid=fio/42 prio=120 comm=FIO"),
+        ({"symbols": {"key.pid": {42: "fio/42"}, "in.prio": {1: "x"}}}, "    2.5ms  pid=fio/42 prio=120 comm=fio"),
         ({"captured": {"in": {"cpu": 0}, "out": {"cpu": 1}}}, "    2.5ms  pid=42 in.cpu=0 out.cpu=1"),
         ({"captured": {"in": {"pid": 7}}}, "    2.5ms  pid=42 in.pid=7"),
         ({"captured": {}}, "    2.5ms  pid=42"),
@@ -121,7 +152,7 @@ def test_names_of_processes_cannot_play_tricks(evil: str) -> None:
         alert(captured={"out": {"comm": evil}}),
         alert(message=f"by {evil}"),
         alert(key={"comm": evil}),
-        alert(shown={"key.pid": evil}),
+        alert(symbols={"key.pid": {42: evil}}),
     ):
         for color in (False, True):
             (line,) = lines(found, color=color)
@@ -135,9 +166,16 @@ def test_colour_by_severity() -> None:
 
 
 # --------------------------------------------------------------------------- alerts as JSON
+def record_of(alert: Alert) -> Any:
+    """Return the record of the line that an alert is written as."""
+    out = io.StringIO()
+    JsonlSink(out, io.StringIO(), quiet=True).alerts([alert])
+    return json.loads(out.getvalue())
+
+
 def test_a_record_has_the_names_of_the_documentation() -> None:
-    assert as_record(ALERT) == {
-        "type": "alert", "id": "wakeup-17", "rule": "wakeup", "kind": "alert", "severity": "warning",
+    assert record_of(ALERT) == {
+        "type": "alert", "id": "wakeup-f4240-42", "rule": "wakeup", "kind": "alert", "severity": "warning",
         "time": "2023-11-14T22:13:20.123456789Z", "opened": 1_000_000, "closed": 3_500_000, "latency_ns": 2_500_000,
         "thresh_ns": 1_000_000, "outcome": "out", "late": False, "cpu": 1, "key": {"pid": 42},
         "captured": {"in": {"prio": 120}, "out": {"comm": "fio"}}, "suppressed": 0, "message": "",
@@ -145,7 +183,7 @@ def test_a_record_has_the_names_of_the_documentation() -> None:
 
 
 def test_a_timeout_names_its_limit() -> None:
-    record = as_record(alert(kind="timeout"))
+    record = record_of(alert(kind="timeout"))
     assert record["timeout_ns"] == 1_000_000
     assert "thresh_ns" not in record
 
@@ -162,6 +200,44 @@ def test_every_alert_is_one_line_of_json() -> None:
     assert rows[1]["message"] == 'a\nb"\x1b\u2028'
     assert "\x1b" not in out.getvalue()
     assert err.getvalue() == ""
+
+
+TEXTS = st.text(st.characters(codec=None) | st.sampled_from('%"\\\x1b\x7f\u2028\udcff'), max_size=12)
+TEXTS |= st.sampled_from(['"%d"', "%d", "%s", "%%"])
+NUMBERS = st.integers(-(2**63), 2**64 - 1)
+
+
+@st.composite
+def any_alerts(draw: st.DrawFn) -> Alert:
+    """Draw alerts with the wildest names and values."""
+    values = st.dictionaries(TEXTS, TEXTS | NUMBERS, max_size=4)
+    fields = {
+        "opened_ns": draw(st.integers(0, 2**63)), "closed_ns": draw(NUMBERS), "latency_ns": draw(NUMBERS),
+        "limit_ns": draw(NUMBERS), "outcome": draw(TEXTS), "late": draw(st.booleans()), "cpu": draw(NUMBERS),
+        "suppressed": draw(NUMBERS), "message": draw(TEXTS), "wall_ns": draw(st.integers(0, 2**63)),
+    }  # fmt: skip
+    captured = {scope: some for scope in ("in", "out", "at") if (some := draw(values))}
+    kind, severity = draw(st.sampled_from(["alert", "timeout"])), draw(TEXTS)
+    return alert(draw(TEXTS), kind, severity, draw(values), captured, **fields)
+
+
+@given(st.lists(any_alerts(), min_size=1, max_size=3))
+def test_lines_are_what_the_json_library_writes(alerts: list[Alert]) -> None:
+    out = io.StringIO()
+    JsonlSink(out, io.StringIO(), quiet=True).alerts(alerts)
+    assert out.getvalue() == "".join(json.dumps(as_record(a), ensure_ascii=False) + "\n" for a in alerts)
+
+
+def as_record(alert: Alert) -> dict[str, Any]:
+    seconds, ns = divmod(alert.wall_ns, 10**9)
+    limit = "thresh_ns" if alert.kind == "alert" else "timeout_ns"
+    return {
+        "type": "alert", "id": alert.id, "rule": alert.rule, "kind": alert.kind, "severity": alert.severity,
+        "time": f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{ns:09}Z",
+        "opened": alert.opened_ns, "closed": alert.closed_ns, "latency_ns": alert.latency_ns, limit: alert.limit_ns,
+        "outcome": alert.outcome, "late": alert.late, "cpu": alert.cpu, "key": alert.key, "captured": alert.captured,
+        "suppressed": alert.suppressed, "message": alert.message,
+    }  # fmt: skip
 
 
 def test_each_batch_is_flushed() -> None:

@@ -3,9 +3,15 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 2
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 io_thresh;
+	s64 many_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +34,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,61 +50,64 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-struct trace_event_raw_block_rq_requeue {
-	u32 dev;
-	u64 sector;
-} CORE;
+#include "sweep.bpf.h"
 
-/* ---- io (rule.lt:2) ---- */
-
-struct io_key {
-	s64 dev;
-	u64 sector;
-};
-
-struct io_set {
-	u64 state[8];
-	struct io_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct io_set);
-} io_table SEC(".maps");
-
-struct io_latency {
+struct histogram_656 {
 	u64 bucket[656];
 	u64 sum;
 	u64 max;
 };
 
+/* Sets of 192 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[24]; });
+} sets_192 SEC(".maps");
+
+/* Sets of 128 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[16]; });
+} sets_128 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, u32);
-	__type(value, struct io_latency);
-} io_latency SEC(".maps");
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, u32);
 	__type(value, struct rate);
-} io_rate SEC(".maps");
+} rates SEC(".maps");
 
-static __always_inline struct io_set *io_set_of(const struct io_key *key)
+struct trace_event_raw_block_rq_requeue {
+	u32 dev;
+	u64 sector;
+} CORE;
+
+struct key_dev_sector {
+	s64 dev;
+	u64 sector;
+};
+
+static __always_inline u64 key_dev_sector_hash(const struct key_dev_sector *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&io_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool io_same(const struct io_key *x, const struct io_key *y)
+static __always_inline bool key_dev_sector_same(const struct key_dev_sector *x, const struct key_dev_sector *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
@@ -105,460 +115,142 @@ static __always_inline bool io_same(const struct io_key *x, const struct io_key 
 	       a[1] == b[1];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 io_find(struct io_set *set, const struct io_key *key, u64 *state)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++) {
-		u64 seen = READ_ONCE(set->state[way]);
-
-		if (seen > BUSY && io_same(&set->key[way], key)) {
-			*state = seen;
-			return way;
-		}
-	}
-	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool io_claim(struct io_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 io_claim_free(struct io_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool io_yield(struct io_set *set, const struct io_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !io_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct io_record {
-	struct head head;
-	struct io_key key;
-};
-
-/*
- * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
- */
-static __noinline u32 io_settle(struct io_set *set, u32 way, u64 state, u64 at, u32 flags)
-{
-	struct counters *counters = counters_of(0);
-	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
-
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	return (s64)age > 60000000000LL;
-}
-
-static __noinline void io_sweep_slot(struct io_set *set, u32 way, u64 at)
-{
-	struct counters *counters = counters_of(0);
-
-	way = forget(way, at);
-	if (!counters)
-		return;
-	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
-		return;
-	if ((s64)age > 60000000000LL) {
-		if (io_claim(set, way, &state)) {
-			io_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
-		return;
-	}
-}
-
-static long io_sweep(void *map, u32 *index, struct io_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			io_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:4: out block:no_such_done else block:block_io_done else block:block_rq_complete key (dev, sector) */
-static __always_inline void io_out(u64 *ctx, u64 *now)
-{
-	struct request *rq = (void *)ctx[0];
-	struct io_key key = {};
-	key.dev = (u32)(u64)request_dev(rq);
-	key.sector = (u64)request_sector(rq);
-	struct io_set *set = io_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = io_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!io_claim(set, way, &state)) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && io_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	if (at < opened)
-		add(&counters->clock_skew, 1);
-	add(&counters->closed, 1);
-	u32 outcome = 0;
-	u32 io_latency_index = 0;
-	struct io_latency *io_latency_ = bpf_map_lookup_elem(&io_latency, &io_latency_index);
-	if (io_latency_) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
-
-		OPAQUE(bucket);
-		if (bucket < 656)
-			add(&io_latency_->bucket[bucket], 1);
-		add(&io_latency_->sum, value);
-		if (value > (s64)io_latency_->max)
-			io_latency_->max = value;
-	}
-	s64 limit = 10000000LL;
-	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&io_rate, &rate_index);
-		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct io_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-
-			add(&counters->alerts, 1);
-			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
-			} else {
-				add(&counters->lost, 1);
-				if (rate && suppressed)
-					add(&rate->suppressed, suppressed);
-			}
-		} else {
-			add(&counters->suppressed, 1);
-		}
-	}
-	publish(&set->state[way], 0);
-}
-
-/* rule.lt:3: in block:no_such_start else block:block_io_start else block:block_rq_issue key (dev, sector) */
-static __always_inline void io_in(u64 *ctx, u64 *now)
-{
-	struct request *rq = (void *)ctx[0];
-	struct io_key key = {};
-	key.dev = (u32)(u64)request_dev(rq);
-	key.sector = (u64)request_sector(rq);
-	struct io_set *set = io_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = io_find(set, &key, &state);
-	way = forget(way, state);
-	add(&counters->opened, 1);
-	if (state && io_claim(set, way, &state)) {
-		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && io_settle(set, way, state, at, FLAG_LATE);
-
-		add(old ? &counters->expired : &counters->replaced, 1);
-	} else {
-		way = io_claim_free(set);
-		if (way >= 8) {
-			add(&counters->refused, 1);
-			return;
-		}
-		way = forget(way, mine);
-	}
-	set->key[way] = key;
-	publish(&set->state[way], mine);
-	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && io_yield(set, &key, way, other, mine))
-			add(&counters->replaced, 1);
-}
-
-/* rule.lt:5: cancel block:no_such_requeue? or block:block_rq_requeue? key (dev, sector) */
-static __always_inline void io_cancel(struct trace_event_raw_block_rq_requeue *ctx, u64 *now)
-{
-	OPAQUE(ctx);
-	u32 ev_dev = (u32)ctx->dev;
-	u64 ev_sector = (u64)ctx->sector;
-	struct io_key key = {};
-	key.dev = (u32)(u64)ev_dev;
-	key.sector = (u64)ev_sector;
-	struct io_set *set = io_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = io_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!io_claim(set, way, &state)) {
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && io_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	add(&counters->cancelled, 1);
-	publish(&set->state[way], 0);
-}
-
-/* ---- many (rule.lt:8) ---- */
-
-struct many_key {
+struct key_pid {
 	s64 pid;
 };
 
-struct many_set {
-	u64 state[8];
-	struct many_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct many_set);
-} many_table SEC(".maps");
-
-struct many_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct many_latency);
-} many_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} many_rate SEC(".maps");
-
-static __always_inline struct many_set *many_set_of(const struct many_key *key)
+static __always_inline u64 key_pid_hash(const struct key_pid *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&many_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool many_same(const struct many_key *x, const struct many_key *y)
+static __always_inline bool key_pid_same(const struct key_pid *x, const struct key_pid *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
 	return a[0] == b[0];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 many_find(struct many_set *set, const struct many_key *key, u64 *state)
+/* ---- io (rule.lt:2) ---- */
+
+struct io_set {
+	u64 state[8];
+	struct key_dev_sector key[8];
+};
+
+static __always_inline struct io_set *io_set(u32 place)
 {
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_192, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 io_find(struct io_set *set, const struct key_dev_sector *key, u32 not, u64 *state)
+{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && many_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_dev_sector_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool many_claim(struct many_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 many_claim_free(struct many_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool many_yield(struct many_set *set, const struct many_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !many_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct many_record {
+struct io_record {
 	struct head head;
-	struct many_key key;
+	struct key_dev_sector key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 many_settle(struct many_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+io_settle(struct io_set *set, u32 way, const struct key_dev_sector *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void many_sweep_slot(struct many_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void io_look(struct io_set *set, u32 way, u32 place, u64 at)
 {
-	struct counters *counters = counters_of(1);
+	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (many_claim(set, way, &state)) {
-			many_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long many_sweep(void *map, u32 *index, struct many_set *set, u64 *at)
+/* rule.lt:4: out block:no_such_done else block:block_io_done else block:block_rq_complete key (dev, sector) */
+static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
 {
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			many_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:8: out sched_switch key next_pid */
-static __always_inline void many_out(u64 *ctx, u64 *now)
-{
-	struct task_struct *next = (void *)ctx[2];
-	struct many_key key = {};
-	key.pid = (u32)(s64)next->pid;
-	struct many_set *set = many_set_of(&key);
-	struct counters *counters = counters_of(1);
+	u32 place = (u32)(hash >> 51);
+	struct io_set *set = io_set(place);
+	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = many_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = io_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!many_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && many_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && io_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 many_latency_index = 0;
-	struct many_latency *many_latency_ = bpf_map_lookup_elem(&many_latency, &many_latency_index);
-	if (many_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&many_latency_->bucket[bucket], 1);
-		add(&many_latency_->sum, value);
-		if (value > (s64)many_latency_->max)
-			many_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 1000000LL;
+	s64 limit = READ_ONCE(control.io_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&many_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct many_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			struct io_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
-				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -568,77 +260,273 @@ static __always_inline void many_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
-/* rule.lt:8: in sched_wakeup or sched_wakeup_new or sched_not_here? key pid */
-static __always_inline void many_in(u64 *ctx, u64 *now)
+/* rule.lt:3: in block:no_such_start else block:block_io_start else block:block_rq_issue key (dev, sector) */
+static __always_inline void io_in(u64 *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	struct many_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct many_set *set = many_set_of(&key);
-	struct counters *counters = counters_of(1);
+	u32 place = (u32)(hash >> 51);
+	struct io_set *set = io_set(place);
+	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = many_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = io_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && many_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && many_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && io_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = many_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = io_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
-/* rule.lt:8: in sched_wakeup or sched_wakeup_new or sched_not_here? key pid */
-static __always_inline void many_in_2(u64 *ctx, u64 *now)
+/* rule.lt:5: cancel block:no_such_requeue? or block:block_rq_requeue? key (dev, sector) */
+static __always_inline void io_cancel(struct trace_event_raw_block_rq_requeue *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	struct many_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct many_set *set = many_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct io_set *set = io_set(place);
+	struct counters *counters = counters_of(0);
+	if (!set || !counters)
+		return;
+	u64 state;
+	u32 way = io_find(set, key, WAYS, &state);
+	if (!state) {
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[0].due) && io_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		return;
+	}
+	add(&counters->cancelled, 1);
+}
+
+/* ---- many (rule.lt:8) ---- */
+
+struct many_set {
+	u64 state[8];
+	struct key_pid key[8];
+};
+
+static __always_inline struct many_set *many_set(u32 place)
+{
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_128, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 many_find(struct many_set *set, const struct key_pid *key, u32 not, u64 *state)
+{
+	*state = 0;
+#pragma unroll
+	for (u32 way = 0; way < 8; way++) {
+		u64 seen = READ_ONCE(set->state[way]);
+
+		if (seen > BUSY && differ(way, not) && key_pid_same(&set->key[way], key)) {
+			*state = seen;
+			return forget(way, seen);
+		}
+	}
+	return 8;
+}
+
+struct many_record {
+	struct head head;
+	struct key_pid key;
+};
+
+/*
+ * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
+ */
+static __always_inline u32
+many_settle(struct many_set *set, u32 way, const struct key_pid *key, u64 state, u64 at)
+{
+	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
+
+	return (s64)age > 60000000000LL;
+}
+
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void many_look(struct many_set *set, u32 way, u32 place, u64 at)
+{
+	struct counters *counters = counters_of(1);
+
+	way = forget(way, at);
+	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
+	if (!counters || !state)
+		return;
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
+		return;
+	}
+}
+
+/* rule.lt:8: out sched_switch key next_pid */
+static __always_inline void many_out(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct many_set *set = many_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = many_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = many_find(set, key, WAYS, &state);
+	if (!state) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[1].due) && many_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (at < opened)
+		add(&counters->clock_skew, 1);
+	add(&counters->closed, 1);
+	u32 outcome = 0;
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		OPAQUE(bucket);
+		if (bucket < 656)
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
+	}
+	s64 limit = READ_ONCE(control.many_thresh);
+	if ((s64)latency > limit) {
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
+			struct many_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+
+			add(&counters->alerts, 1);
+			if (record) {
+				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+				if (rate && suppressed)
+					add(&rate->suppressed, suppressed);
+			}
+		} else {
+			add(&counters->suppressed, 1);
+		}
+	}
+}
+
+/* rule.lt:8: in sched_wakeup or sched_wakeup_new or sched_not_here? key pid */
+static __always_inline void many_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct many_set *set = many_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = many_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && many_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && many_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[1].due) && many_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = many_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && many_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = many_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
+}
+
+/* rule.lt:8: in sched_wakeup or sched_wakeup_new or sched_not_here? key pid */
+static __always_inline void many_in_2(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct many_set *set = many_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = many_find(set, key, WAYS, &state);
+	add(&counters->opened, 1);
+	if (state && claim(&set->state[way], &state, BUSY)) {
+		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
+		u32 old = age > READ_ONCE(control.pace[1].due) && many_settle(set, way, key, state, at);
+
+		add(old ? &counters->expired : &counters->replaced, 1);
+	} else {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
+	}
+	set->key[way] = *key;
+	publish(&set->state[way], mine);
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = many_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
+			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp_btf/block_io_done")
@@ -648,7 +536,12 @@ int on_block_io_done(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_out(ctx, &now);
+	struct request *rq = (void *)ctx[0];
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)request_dev(rq);
+	key_1.sector = (u64)request_sector(rq);
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	io_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -659,7 +552,12 @@ int on_block_io_start(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_in(ctx, &now);
+	struct request *rq = (void *)ctx[0];
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)request_dev(rq);
+	key_1.sector = (u64)request_sector(rq);
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	io_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -670,7 +568,14 @@ int on_block_rq_requeue(struct trace_event_raw_block_rq_requeue *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_cancel(ctx, &now);
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)ev_dev;
+	key_1.sector = (u64)ev_sector;
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	io_cancel(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -681,7 +586,11 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	many_out(ctx, &now);
+	struct task_struct *next = (void *)ctx[2];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)next->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	many_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -692,7 +601,11 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	many_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)p->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	many_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -703,17 +616,88 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	many_in_2(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)p->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	many_in_2(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct io_set *set = place < 8192 ? io_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			io_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct many_set *set = place < 8192 ? many_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			many_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_192(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+static long sweep_sets_128(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 1;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&io_table, io_sweep, &now, 0);
-	bpf_for_each_map_elem(&many_table, many_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_192, sweep_sets_192, &now, 0);
+	bpf_for_each_map_elem(&sets_128, sweep_sets_128, &now, 0);
 	return 0;
 }

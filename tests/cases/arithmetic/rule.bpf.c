@@ -3,9 +3,14 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 odd_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +33,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,6 +49,36 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
+#include "sweep.bpf.h"
+
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 128 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[16]; });
+} sets_128 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
 struct trace_event_raw_block_rq {
 	u32 bytes;
 	u32 dev;
@@ -57,111 +93,53 @@ struct trace_event_raw_block_rq_completion {
 	u64 sector;
 } CORE;
 
-/* ---- odd (rule.lt:2) ---- */
-
-struct odd_key {
+struct key_sector {
 	u64 sector;
 };
 
-struct odd_set {
-	u64 state[8];
-	struct odd_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct odd_set);
-} odd_table SEC(".maps");
-
-struct odd_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct odd_latency);
-} odd_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} odd_rate SEC(".maps");
-
-static __always_inline struct odd_set *odd_set_of(const struct odd_key *key)
+static __always_inline u64 key_sector_hash(const struct key_sector *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&odd_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool odd_same(const struct odd_key *x, const struct odd_key *y)
+static __always_inline bool key_sector_same(const struct key_sector *x, const struct key_sector *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
 	return a[0] == b[0];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 odd_find(struct odd_set *set, const struct odd_key *key, u64 *state)
+/* ---- odd (rule.lt:2) ---- */
+
+struct odd_set {
+	u64 state[8];
+	struct key_sector key[8];
+};
+
+static __always_inline struct odd_set *odd_set(u32 place)
 {
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_128, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 odd_find(struct odd_set *set, const struct key_sector *key, u32 not, u64 *state)
+{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && odd_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_sector_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool odd_claim(struct odd_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 odd_claim_free(struct odd_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool odd_yield(struct odd_set *set, const struct odd_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !odd_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct odd_out {
@@ -171,116 +149,98 @@ struct odd_out {
 
 struct odd_record {
 	struct head head;
-	struct odd_key key;
+	struct key_sector key;
 	struct odd_out out;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 odd_settle(struct odd_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+odd_settle(struct odd_set *set, u32 way, const struct key_sector *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void odd_sweep_slot(struct odd_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void odd_look(struct odd_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (odd_claim(set, way, &state)) {
-			odd_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long odd_sweep(void *map, u32 *index, struct odd_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			odd_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:5: out block_rq_complete key sector capture (x = error * -3 % 7 - nr_sector, y = if(error < 0, -error, sector)) */
-static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
+static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now, const struct key_sector *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u64 ev_sector = (u64)ctx->sector;
 	s32 ev_error = (s32)ctx->error;
 	u32 ev_nr_sector = (u32)ctx->nr_sector;
-	struct odd_key key = {};
-	key.sector = (u64)ev_sector;
-	struct odd_set *set = odd_set_of(&key);
+	u64 ev_sector = (u64)ctx->sector;
+	u32 place = (u32)(hash >> 51);
+	struct odd_set *set = odd_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = odd_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = odd_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!odd_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && odd_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && odd_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 odd_latency_index = 0;
-	struct odd_latency *odd_latency_ = bpf_map_lookup_elem(&odd_latency, &odd_latency_index);
-	if (odd_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&odd_latency_->bucket[bucket], 1);
-		add(&odd_latency_->sum, value);
-		if (value > (s64)odd_latency_->max)
-			odd_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 1000000LL;
+	s64 limit = READ_ONCE(control.odd_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&odd_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct odd_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->out.x = remainder(ev_error * -3LL, 7LL) - (u64)ev_nr_sector;
 				record->out.y = ((s64)ev_error < 0LL ? -(u64)(s64)ev_error : (u64)ev_sector);
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -290,49 +250,44 @@ static __always_inline void odd_out(struct trace_event_raw_block_rq_completion *
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 /* rule.lt:2: in block_rq_issue key sector where (nr_sector + 7) / 8 * 8 != bytes / (nr_sector - 8) and sector % 8 == 0 and sector >> 3 > 1 << 40 and -dev < ~ioprio and (100 - task.tgid < 5 or (nr_sector | 1) ^ 3 >= -1 or not (dev & 0xff == 3)) */
-static __always_inline void odd_in(struct trace_event_raw_block_rq *ctx, u64 *now)
+static __always_inline void odd_in(struct trace_event_raw_block_rq *ctx, u64 *now, const struct key_sector *key, u64 hash)
 {
-	OPAQUE(ctx);
-	u64 ev_sector = (u64)ctx->sector;
-	u32 ev_nr_sector = (u32)ctx->nr_sector;
-	u32 ev_bytes = (u32)ctx->bytes;
-	u32 ev_dev = (u32)ctx->dev;
-	u16 ev_ioprio = (u16)ctx->ioprio;
-	if (!(divide(ev_nr_sector + 7LL, 8LL) * 8LL != divide((u64)ev_bytes, ev_nr_sector - 8LL) && remainder_unsigned((u64)ev_sector, 8LL) == 0LL && (u64)((u64)(u64)ev_sector >> 3) > (u64)1099511627776LL && (s64)-(u64)(u64)ev_dev < (s64)~(u64)(u64)ev_ioprio && ((s64)(100LL - (bpf_get_current_pid_tgid() >> 32)) < 5LL || (s64)((ev_nr_sector | 1LL) ^ 3LL) >= -1LL || !((ev_dev & 255LL) == 3LL))))
-		return;
-	struct odd_key key = {};
-	key.sector = (u64)ev_sector;
-	struct odd_set *set = odd_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct odd_set *set = odd_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = odd_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = odd_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && odd_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && odd_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && odd_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = odd_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && odd_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = odd_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp/block/block_rq_complete")
@@ -342,7 +297,12 @@ int on_block_rq_complete(struct trace_event_raw_block_rq_completion *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	odd_out(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_sector = (u64)ctx->sector;
+	struct key_sector key_1 = {};
+	key_1.sector = (u64)ev_sector;
+	u64 hash_1 = key_sector_hash(&key_1);
+	odd_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -353,16 +313,65 @@ int on_block_rq_issue(struct trace_event_raw_block_rq *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	odd_in(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_sector = (u64)ctx->sector;
+	u32 ev_nr_sector = (u32)ctx->nr_sector;
+	u32 ev_bytes = (u32)ctx->bytes;
+	u32 ev_dev = (u32)ctx->dev;
+	u16 ev_ioprio = (u16)ctx->ioprio;
+	if (divide(ev_nr_sector + 7LL, 8LL) * 8LL != divide((u64)ev_bytes, ev_nr_sector - 8LL) && remainder_unsigned((u64)ev_sector, 8LL) == 0LL && (u64)((u64)(u64)ev_sector >> 3) > (u64)1099511627776LL && (s64)-(u64)(u64)ev_dev < (s64)~(u64)(u64)ev_ioprio && ((s64)(100LL - (bpf_get_current_pid_tgid() >> 32)) < 5LL || (s64)((ev_nr_sector | 1LL) ^ 3LL) >= -1LL || !((ev_dev & 255LL) == 3LL))) {
+		struct key_sector key_1 = {};
+		key_1.sector = (u64)ev_sector;
+		u64 hash_1 = key_sector_hash(&key_1);
+		odd_in(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct odd_set *set = place < 8192 ? odd_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			odd_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_128(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&odd_table, odd_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_128, sweep_sets_128, &now, 0);
 	return 0;
 }

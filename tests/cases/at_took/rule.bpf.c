@@ -3,9 +3,14 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 2
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 nmi_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +33,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,6 +49,53 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
+struct histogram_18 {
+	u64 bucket[18];
+	u64 sum;
+	u64 max;
+};
+
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct histogram_18);
+} histograms_18 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 129);
+	__type(key, u32);
+	__type(value, struct statistic);
+} statistics SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} groups_used SEC(".maps");
+
 struct trace_event_raw_nmi_handler {
 	s64 delta_ns;
 	s32 handled;
@@ -55,11 +108,26 @@ struct trace_event_raw_sched_stat_runtime {
 	u64 runtime;
 } CORE;
 
-/* ---- nmi (rule.lt:1) ---- */
-
-struct nmi_key {
+struct key_id {
 	s64 id;
 };
+
+static __always_inline u64 key_id_hash(const struct key_id *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_id_same(const struct key_id *x, const struct key_id *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+/* ---- nmi (rule.lt:1) ---- */
 
 struct nmi_by1_key {
 	u64 value0;
@@ -72,21 +140,15 @@ struct {
 	__type(value, u32);
 } nmi_by1 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} nmi_by1_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 nmi_by1_of(const struct nmi_by1_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&nmi_by1, group), *used;
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&nmi_by1, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&nmi_by1_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -97,54 +159,22 @@ static __always_inline u32 nmi_by1_of(const struct nmi_by1_key *group)
 	return known ? *known : 0;
 }
 
-struct nmi_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct nmi_latency);
-} nmi_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct statistic);
-} nmi_stat1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} nmi_rate SEC(".maps");
-
 struct nmi_out {
 	u64 handler;
 };
 
 struct nmi_record {
 	struct head head;
-	struct nmi_key key;
+	struct key_id key;
 	struct nmi_out out;
 };
 
 /* rule.lt:1: at nmi_handler took delta_ns * 1ns key cpu.id where handled > 0 capture handler */
-static __always_inline void nmi_at(struct trace_event_raw_nmi_handler *ctx, u64 *now)
+static __always_inline void nmi_at(struct trace_event_raw_nmi_handler *ctx, u64 *now, const struct key_id *key)
 {
 	OPAQUE(ctx);
-	s32 ev_handled = (s32)ctx->handled;
 	s64 ev_delta_ns = (s64)ctx->delta_ns;
 	u64 ev_handler = (u64)ctx->handler;
-	if (!((s64)ev_handled > 0LL))
-		return;
-	struct nmi_key key = {};
-	key.id = bpf_get_smp_processor_id();
 	struct counters *counters = counters_of(0);
 	if (!counters)
 		return;
@@ -161,37 +191,37 @@ static __always_inline void nmi_at(struct trace_event_raw_nmi_handler *ctx, u64 
 	struct nmi_by1_key by1_key = {};
 	by1_key.value0 = out.handler;
 	u32 by1_number = nmi_by1_of(&by1_key);
-	u32 nmi_latency_index = 0;
-	struct nmi_latency *nmi_latency_ = bpf_map_lookup_elem(&nmi_latency, &nmi_latency_index);
-	if (nmi_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&nmi_latency_->bucket[bucket], 1);
-		add(&nmi_latency_->sum, value);
-		if (value > (s64)nmi_latency_->max)
-			nmi_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	u32 nmi_stat1_index = by1_number;
-	struct statistic *nmi_stat1_ = bpf_map_lookup_elem(&nmi_stat1, &nmi_stat1_index);
-	if (nmi_stat1_)
-		statistic_add(nmi_stat1_, (s64)latency);
-	s64 limit = 10000LL;
+	u32 stat1_index = by1_number;
+	struct statistic *stat1 = bpf_map_lookup_elem(&statistics, &stat1_index);
+	if (stat1)
+		statistic_add(stat1, (s64)latency);
+	s64 limit = READ_ONCE(control.nmi_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&nmi_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct nmi_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->out = out;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -204,39 +234,6 @@ static __always_inline void nmi_at(struct trace_event_raw_nmi_handler *ctx, u64 
 }
 
 /* ---- runtime (rule.lt:3) ---- */
-
-struct runtime_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct runtime_latency);
-} runtime_latency SEC(".maps");
-
-struct runtime_hist1 {
-	u64 bucket[18];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct runtime_hist1);
-} runtime_hist1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} runtime_rate SEC(".maps");
 
 struct runtime_out {
 	s64 pid;
@@ -262,32 +259,32 @@ static __always_inline void runtime_at(struct trace_event_raw_sched_stat_runtime
 	add(&counters->closed, 1);
 	if (took < 0)
 		add(&counters->clock_skew, 1);
-	u32 runtime_latency_index = 0;
-	struct runtime_latency *runtime_latency_ = bpf_map_lookup_elem(&runtime_latency, &runtime_latency_index);
-	if (runtime_latency_) {
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&runtime_latency_->bucket[bucket], 1);
-		add(&runtime_latency_->sum, value);
-		if (value > (s64)runtime_latency_->max)
-			runtime_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	u32 runtime_hist1_index = 0;
-	struct runtime_hist1 *runtime_hist1_ = bpf_map_lookup_elem(&runtime_hist1, &runtime_hist1_index);
-	if (runtime_hist1_) {
+	u32 hist1_counts_index = 0;
+	struct histogram_18 *hist1_counts = bpf_map_lookup_elem(&histograms_18, &hist1_counts_index);
+	if (hist1_counts) {
 		s64 value = (s64)latency;
 		u64 place = value < 0LL ? 0 : 1 + (u64)(value - 0LL) / 250000ULL;
 		u32 bucket = place < 17 ? place : 17;
 
 		OPAQUE(bucket);
 		if (bucket < 18)
-			add(&runtime_hist1_->bucket[bucket], 1);
-		add(&runtime_hist1_->sum, value);
-		if (value > (s64)runtime_hist1_->max)
-			runtime_hist1_->max = value;
+			add(&hist1_counts->bucket[bucket], 1);
+		add(&hist1_counts->sum, value);
+		if (value > (s64)hist1_counts->max)
+			hist1_counts->max = value;
 	}
 }
 
@@ -298,7 +295,13 @@ int on_nmi_handler(struct trace_event_raw_nmi_handler *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	nmi_at(ctx, &now);
+	OPAQUE(ctx);
+	s32 ev_handled = (s32)ctx->handled;
+	if ((s64)ev_handled > 0LL) {
+		struct key_id key_1 = {};
+		key_1.id = bpf_get_smp_processor_id();
+		nmi_at(ctx, &now, &key_1);
+	}
 	return 0;
 }
 

@@ -3,11 +3,16 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
 	s64 wakeup_limit;
 	s64 wakeup_below_prio;
+	s64 wakeup_expire;
 };
 
 struct control control SEC(".data");
@@ -30,6 +35,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -45,11 +51,63 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- wakeup: Task waited too long for a CPU (rule.lt:1) ---- */
+#include "sweep.bpf.h"
 
-struct wakeup_key {
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 448 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[56]; });
+} sets_448 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 130);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 129);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, u32);
+} groups_used SEC(".maps");
+
+struct key_pid {
 	s64 pid;
 };
+
+static __always_inline u64 key_pid_hash(const struct key_pid *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_pid_same(const struct key_pid *x, const struct key_pid *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+/* ---- wakeup: Task waited too long for a CPU (rule.lt:1) ---- */
 
 struct wakeup_in {
 	s64 prio;
@@ -59,16 +117,10 @@ struct wakeup_in {
 
 struct wakeup_set {
 	u64 state[8];
-	struct wakeup_key key[8];
+	u64 next[8];
+	struct key_pid key[8];
 	struct wakeup_in in[8];
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct wakeup_set);
-} wakeup_table SEC(".maps");
 
 struct wakeup_by1_key {
 	s64 value0;
@@ -81,21 +133,15 @@ struct {
 	__type(value, u32);
 } wakeup_by1 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} wakeup_by1_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 wakeup_by1_of(const struct wakeup_by1_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&wakeup_by1, group), *used;
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&wakeup_by1, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&wakeup_by1_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -117,21 +163,15 @@ struct {
 	__type(value, u32);
 } wakeup_by2 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} wakeup_by2_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 wakeup_by2_of(const struct wakeup_by2_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&wakeup_by2, group), *used;
+	u32 index = 1, number;
+	u32 *known = bpf_map_lookup_elem(&wakeup_by2, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&wakeup_by2_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -142,106 +182,27 @@ static __always_inline u32 wakeup_by2_of(const struct wakeup_by2_key *group)
 	return known ? *known : 0;
 }
 
-struct wakeup_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct wakeup_latency);
-} wakeup_latency SEC(".maps");
-
-struct wakeup_hist1 {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct wakeup_hist1);
-} wakeup_hist1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct rate);
-} wakeup_rate SEC(".maps");
-
-static __always_inline struct wakeup_set *wakeup_set_of(const struct wakeup_key *key)
+static __always_inline struct wakeup_set *wakeup_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&wakeup_table, &index);
+	return bpf_map_lookup_elem(&sets_448, &index);
 }
 
-static __always_inline bool wakeup_same(const struct wakeup_key *x, const struct wakeup_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 wakeup_find(struct wakeup_set *set, const struct key_pid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 wakeup_find(struct wakeup_set *set, const struct wakeup_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && wakeup_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_pid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool wakeup_claim(struct wakeup_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 wakeup_claim_free(struct wakeup_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool wakeup_yield(struct wakeup_set *set, const struct wakeup_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !wakeup_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct wakeup_out {
@@ -251,7 +212,7 @@ struct wakeup_out {
 
 struct wakeup_record {
 	struct head head;
-	struct wakeup_key key;
+	struct key_pid key;
 	struct wakeup_in in;
 	struct wakeup_out out;
 };
@@ -259,34 +220,32 @@ struct wakeup_record {
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 wakeup_settle(struct wakeup_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __noinline u32
+wakeup_settle(struct wakeup_set *set, u32 way, const struct key_pid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	struct wakeup_key key = set->key[way];
+	struct counters *counters = counters_of(0);
 	s64 timeout = READ_ONCE(control.wakeup_limit) + 1000LL;
 
-	if (!(state & REPORTED) && (s64)age > timeout) {
+	way = forget(way, at);
+	if (counters && !(state & REPORTED) && (s64)age > timeout) {
 		struct wakeup_by2_key by2_key = {};
 		by2_key.value0 = set->in[way].prio;
 		u32 by2_number = wakeup_by2_of(&by2_key);
 		u32 rate_index = by2_number;
-		struct rate *rate = bpf_map_lookup_elem(&wakeup_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 20LL, 1000000000LL)) {
 			struct wakeup_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->timeouts, 1);
 			if (record) {
-				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), flags };
-				record->key = key;
+				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), FLAG_LATE };
+				record->key = *key;
 				record->in = set->in[way];
 				__builtin_memset(&record->out, 0, sizeof(record->out));
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -296,97 +255,84 @@ static __noinline u32 wakeup_settle(struct wakeup_set *set, u32 way, u64 state, 
 			add(&counters->suppressed, 1);
 		}
 	}
-	return (s64)age > 10000000000LL;
+	return (s64)age > READ_ONCE(control.wakeup_expire);
 }
 
-static __noinline void wakeup_sweep_slot(struct wakeup_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void wakeup_look(struct wakeup_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 10000000000LL) {
-		if (wakeup_claim(set, way, &state)) {
-			wakeup_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
-		return;
-	}
-
 	s64 timeout = READ_ONCE(control.wakeup_limit) + 1000LL;
 
-	if (state & REPORTED || (s64)age <= timeout)
-		return;
-
-	/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
-	struct wakeup_key key = set->key[way];
-	struct wakeup_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-	if (record) {
-		record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
-		record->key = key;
-		record->in = set->in[way];
-		__builtin_memset(&record->out, 0, sizeof(record->out));
+	if (state > BUSY && !(state & REPORTED) && (s64)age > timeout) {
+		/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
+		struct key_pid copy = set->key[way], *key = &copy;
+		struct wakeup_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+		if (record) {
+			record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
+			record->key = *key;
+			record->in = set->in[way];
+			__builtin_memset(&record->out, 0, sizeof(record->out));
+		}
+		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+			return;
+		}
+		state |= REPORTED;
+		struct wakeup_by2_key by2_key = {};
+		by2_key.value0 = set->in[way].prio;
+		u32 by2_number = wakeup_by2_of(&by2_key);
+		u32 rate_index = by2_number;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!(!rate || rate_admits(rate, at, 20LL, 1000000000LL))) {
+			add(&counters->suppressed, 1);
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		} else {
+			add(&counters->timeouts, 1);
+			if (record) {
+				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+			}
+		}
 	}
-	if (swap_if(&set->state[way], state, state | REPORTED) != state) {
-		if (record)
-			bpf_ringbuf_discard(record, 0);
+	if (state > BUSY && ((s64)age > READ_ONCE(control.wakeup_expire))) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
 		return;
 	}
-	struct wakeup_by2_key by2_key = {};
-	by2_key.value0 = set->in[way].prio;
-	u32 by2_number = wakeup_by2_of(&by2_key);
-	u32 rate_index = by2_number;
-	struct rate *rate = bpf_map_lookup_elem(&wakeup_rate, &rate_index);
-	if (!(!rate || rate_admits(rate, at, 20LL, 1000000000LL))) {
-		add(&counters->suppressed, 1);
-		if (record)
-			bpf_ringbuf_discard(record, 0);
+	if (state > BUSY && state & REPORTED)
 		return;
-	}
-	add(&counters->timeouts, 1);
-	if (!record) {
-		add(&counters->lost, 1);
-		return;
-	}
-	record->head.suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-	bpf_ringbuf_submit(record, 0);
-}
-
-static long wakeup_sweep(void *map, u32 *index, struct wakeup_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			wakeup_sweep_slot(set, way, *at);
-	return 0;
+	enqueue(0, &set->next[way], place * WAYS + way + 1, state == BUSY ? at : opened);
 }
 
 /* rule.lt:19: cancel sched:sched_process_exit key pid */
-static __always_inline void wakeup_cancel(u64 *ctx, u64 *now)
+static __always_inline void wakeup_cancel(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	struct wakeup_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct wakeup_set *set = wakeup_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct wakeup_set *set = wakeup_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = wakeup_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = wakeup_find(set, key, WAYS, &state);
 	if (!state) {
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!wakeup_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		return;
 	}
-	if (((s64)latency > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)latency > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && wakeup_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		publish(&set->state[way], 0);
 		return;
@@ -396,29 +342,27 @@ static __always_inline void wakeup_cancel(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:17: out sched:sched_switch key next_pid capture (comm = next_comm, cpu = cpu.id) */
-static __always_inline void wakeup_out(u64 *ctx, u64 *now)
+static __always_inline void wakeup_out(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
 	struct task_struct *next = (void *)ctx[2];
-	struct wakeup_key key = {};
-	key.pid = (u32)(s64)next->pid;
-	struct wakeup_set *set = wakeup_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct wakeup_set *set = wakeup_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = wakeup_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = wakeup_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!wakeup_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)latency > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && wakeup_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -435,31 +379,31 @@ static __always_inline void wakeup_out(u64 *ctx, u64 *now)
 	struct wakeup_by1_key by1_key = {};
 	by1_key.value0 = out.cpu;
 	u32 by1_number = wakeup_by1_of(&by1_key);
-	u32 wakeup_latency_index = 0;
-	struct wakeup_latency *wakeup_latency_ = bpf_map_lookup_elem(&wakeup_latency, &wakeup_latency_index);
-	if (wakeup_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&wakeup_latency_->bucket[bucket], 1);
-		add(&wakeup_latency_->sum, value);
-		if (value > (s64)wakeup_latency_->max)
-			wakeup_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	u32 wakeup_hist1_index = by1_number;
-	struct wakeup_hist1 *wakeup_hist1_ = bpf_map_lookup_elem(&wakeup_hist1, &wakeup_hist1_index);
-	if (wakeup_hist1_) {
+	u32 hist1_counts_index = 1 + by1_number;
+	struct histogram_656 *hist1_counts = bpf_map_lookup_elem(&histograms_656, &hist1_counts_index);
+	if (hist1_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&wakeup_hist1_->bucket[bucket], 1);
-		add(&wakeup_hist1_->sum, value);
-		if (value > (s64)wakeup_hist1_->max)
-			wakeup_hist1_->max = value;
+			add(&hist1_counts->bucket[bucket], 1);
+		add(&hist1_counts->sum, value);
+		if (value > (s64)hist1_counts->max)
+			hist1_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.wakeup_limit);
 	if ((s64)latency > limit) {
@@ -467,18 +411,18 @@ static __always_inline void wakeup_out(u64 *ctx, u64 *now)
 		by2_key.value0 = set->in[way].prio;
 		u32 by2_number = wakeup_by2_of(&by2_key);
 		u32 rate_index = by2_number;
-		struct rate *rate = bpf_map_lookup_elem(&wakeup_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 20LL, 1000000000LL)) {
 			struct wakeup_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) ? FLAG_LATE : 0) };
-				record->key = key;
+				record->key = *key;
 				record->in = set->in[way];
 				record->out = out;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -492,127 +436,140 @@ static __always_inline void wakeup_out(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:13: in sched:sched_switch as preempted key prev_pid where prev_pid != 0 and runnable(prev_state) capture prio = prev_prio */
-static __always_inline void wakeup_in(u64 *ctx, u64 *now)
+static __always_inline void wakeup_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
-	unsigned int prev_state = (unsigned int)ctx[3];
-	if (!(prev->pid != 0LL && (task_state(preempt, prev_state, prev) & 255LL) == 0LL))
-		return;
-	struct wakeup_key key = {};
-	key.pid = (u32)(s64)prev->pid;
-	struct wakeup_set *set = wakeup_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct wakeup_set *set = wakeup_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = wakeup_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = wakeup_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && wakeup_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && wakeup_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = wakeup_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].prio = (s64)prev->prio;
 	set->in[way].target_cpu = 0;
 	__builtin_memset(set->in[way].waker, 0, 16);
+	/* A slot that is in a queue already will be looked at before this measurement is overdue. */
+	if (!READ_ONCE(set->next[way]) && !enqueue(0, &set->next[way], place * WAYS + way + 1, at))
+		add(&counters->unqueued, 1);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = wakeup_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
-static __always_inline void wakeup_in_2(u64 *ctx, u64 *now)
+static __always_inline void wakeup_in_2(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
 	struct task_struct *p = (void *)ctx[0];
-	if (!(p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
-		return;
-	struct wakeup_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct wakeup_set *set = wakeup_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct wakeup_set *set = wakeup_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = wakeup_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = wakeup_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && wakeup_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && wakeup_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = wakeup_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].prio = (s64)p->prio;
 	set->in[way].target_cpu = (s64)p->thread_info.cpu;
 	__builtin_memset(set->in[way].waker, 0, 16);
 	bpf_get_current_comm(set->in[way].waker, 16);
+	/* A slot that is in a queue already will be looked at before this measurement is overdue. */
+	if (!READ_ONCE(set->next[way]) && !enqueue(0, &set->next[way], place * WAYS + way + 1, at))
+		add(&counters->unqueued, 1);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = wakeup_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
-static __always_inline void wakeup_in_3(u64 *ctx, u64 *now)
+static __always_inline void wakeup_in_3(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
 	struct task_struct *p = (void *)ctx[0];
-	if (!(p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)))
-		return;
-	struct wakeup_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct wakeup_set *set = wakeup_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct wakeup_set *set = wakeup_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = wakeup_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = wakeup_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && wakeup_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > (s64)(READ_ONCE(control.wakeup_limit) + 1000LL) || (s64)age > 10000000000LL) && wakeup_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && wakeup_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = wakeup_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].prio = (s64)p->prio;
 	set->in[way].target_cpu = (s64)p->thread_info.cpu;
 	__builtin_memset(set->in[way].waker, 0, 16);
 	bpf_get_current_comm(set->in[way].waker, 16);
+	/* A slot that is in a queue already will be looked at before this measurement is overdue. */
+	if (!READ_ONCE(set->next[way]) && !enqueue(0, &set->next[way], place * WAYS + way + 1, at))
+		add(&counters->unqueued, 1);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && wakeup_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = wakeup_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp_btf/sched_process_exit")
@@ -622,7 +579,11 @@ int on_sched_process_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_cancel(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)p->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	wakeup_cancel(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -633,8 +594,20 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_out(ctx, &now);
-	wakeup_in(ctx, &now);
+	bool preempt = (bool)ctx[0];
+	struct task_struct *prev = (void *)ctx[1];
+	struct task_struct *next = (void *)ctx[2];
+	unsigned int prev_state = (unsigned int)ctx[3];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)next->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	wakeup_out(ctx, &now, &key_1, hash_1);
+	if (prev->pid != 0LL && (task_state(preempt, prev_state, prev) & 255LL) == 0LL) {
+		struct key_pid key_2 = {};
+		key_2.pid = (u32)(s64)prev->pid;
+		u64 hash_2 = key_pid_hash(&key_2);
+		wakeup_in(ctx, &now, &key_2, hash_2);
+	}
 	return 0;
 }
 
@@ -645,7 +618,13 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_in_2(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	if (p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)) {
+		struct key_pid key_1 = {};
+		key_1.pid = (u32)(s64)p->pid;
+		u64 hash_1 = key_pid_hash(&key_1);
+		wakeup_in_2(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
@@ -656,16 +635,67 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	wakeup_in_3(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	if (p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)) {
+		struct key_pid key_1 = {};
+		key_1.pid = (u32)(s64)p->pid;
+		u64 hash_1 = key_pid_hash(&key_1);
+		wakeup_in_3(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct wakeup_set *set = place < 8192 ? wakeup_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		if (way < WAYS) {
+			way = forget(way, now);
+			u64 next = exchange(&set->next[way], 0);
+
+			wakeup_look(set, way, place, now);
+			return next;
+		}
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			wakeup_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_448(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&wakeup_table, wakeup_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_448, sweep_sets_448, &now, 0);
 	return 0;
 }

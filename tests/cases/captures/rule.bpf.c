@@ -3,9 +3,15 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 2
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 switch_thresh;
+	s64 read_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +34,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,11 +50,83 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- switch (rule.lt:1) ---- */
+#include "sweep.bpf.h"
 
-struct _switch_key {
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 512 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[64]; });
+} sets_512 SEC(".maps");
+
+/* Sets of 256 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[32]; });
+} sets_256 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct key_prev_pid {
 	s64 prev_pid;
 };
+
+static __always_inline u64 key_prev_pid_hash(const struct key_prev_pid *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_prev_pid_same(const struct key_prev_pid *x, const struct key_prev_pid *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+struct key_tid {
+	s64 tid;
+};
+
+static __always_inline u64 key_tid_hash(const struct key_tid *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_tid_same(const struct key_tid *x, const struct key_tid *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+/* ---- switch (rule.lt:1) ---- */
 
 struct _switch_in {
 	char prev_comm[16] __attribute__((aligned(8)));
@@ -59,104 +138,31 @@ struct _switch_in {
 
 struct _switch_set {
 	u64 state[8];
-	struct _switch_key key[8];
+	struct key_prev_pid key[8];
 	struct _switch_in in[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct _switch_set);
-} _switch_table SEC(".maps");
-
-struct _switch_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct _switch_latency);
-} _switch_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} _switch_rate SEC(".maps");
-
-static __always_inline struct _switch_set *_switch_set_of(const struct _switch_key *key)
+static __always_inline struct _switch_set *_switch_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&_switch_table, &index);
+	return bpf_map_lookup_elem(&sets_512, &index);
 }
 
-static __always_inline bool _switch_same(const struct _switch_key *x, const struct _switch_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 _switch_find(struct _switch_set *set, const struct key_prev_pid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 _switch_find(struct _switch_set *set, const struct _switch_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && _switch_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_prev_pid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool _switch_claim(struct _switch_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 _switch_claim_free(struct _switch_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool _switch_yield(struct _switch_set *set, const struct _switch_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !_switch_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct _switch_out {
@@ -171,7 +177,7 @@ struct _switch_out {
 
 struct _switch_record {
 	struct head head;
-	struct _switch_key key;
+	struct key_prev_pid key;
 	struct _switch_in in;
 	struct _switch_out out;
 };
@@ -179,69 +185,52 @@ struct _switch_record {
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 _switch_settle(struct _switch_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+_switch_settle(struct _switch_set *set, u32 way, const struct key_prev_pid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void _switch_sweep_slot(struct _switch_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void _switch_look(struct _switch_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (_switch_claim(set, way, &state)) {
-			_switch_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long _switch_sweep(void *map, u32 *index, struct _switch_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			_switch_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:3: out sched_switch key next_pid capture (from = task.tgid, task.uid, cpu.node, cgroup.id, next_comm, woken_by = task.ppid, time.boot) */
-static __always_inline void _switch_out(u64 *ctx, u64 *now)
+static __always_inline void _switch_out(u64 *ctx, u64 *now, const struct key_prev_pid *key, u64 hash)
 {
 	struct task_struct *next = (void *)ctx[2];
-	struct _switch_key key = {};
-	key.prev_pid = (u32)(s64)next->pid;
-	struct _switch_set *set = _switch_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct _switch_set *set = _switch_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = _switch_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = _switch_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!_switch_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && _switch_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && _switch_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -251,31 +240,31 @@ static __always_inline void _switch_out(u64 *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 _switch_latency_index = 0;
-	struct _switch_latency *_switch_latency_ = bpf_map_lookup_elem(&_switch_latency, &_switch_latency_index);
-	if (_switch_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&_switch_latency_->bucket[bucket], 1);
-		add(&_switch_latency_->sum, value);
-		if (value > (s64)_switch_latency_->max)
-			_switch_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 10000000LL;
+	s64 limit = READ_ONCE(control.switch_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&_switch_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct _switch_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->in = set->in[way];
 				record->out.from = bpf_get_current_pid_tgid() >> 32;
 				record->out.uid = (u32)bpf_get_current_uid_gid();
@@ -285,7 +274,7 @@ static __always_inline void _switch_out(u64 *ctx, u64 *now)
 				bpf_probe_read_kernel_str(record->out.next_comm, 16, next->comm);
 				record->out.woken_by = parent_tgid();
 				record->out.boot = bpf_ktime_get_boot_ns();
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -299,37 +288,33 @@ static __always_inline void _switch_out(u64 *ctx, u64 *now)
 }
 
 /* rule.lt:1: in sched_switch key prev_pid where blocked(prev_state) capture (prev_comm, state = prev_state & 0xff, was = prev_prio, busy = prev_prio < 100, since = time.mono) */
-static __always_inline void _switch_in(u64 *ctx, u64 *now)
+static __always_inline void _switch_in(u64 *ctx, u64 *now, const struct key_prev_pid *key, u64 hash)
 {
 	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
 	unsigned int prev_state = (unsigned int)ctx[3];
-	if (!((task_state(preempt, prev_state, prev) & 255LL) != 0LL))
-		return;
-	struct _switch_key key = {};
-	key.prev_pid = (u32)(s64)prev->pid;
-	struct _switch_set *set = _switch_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct _switch_set *set = _switch_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = _switch_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = _switch_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && _switch_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && _switch_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && _switch_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = _switch_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	__builtin_memset(set->in[way].prev_comm, 0, 16);
 	bpf_probe_read_kernel_str(set->in[way].prev_comm, 16, prev->comm);
 	set->in[way].state = task_state(preempt, prev_state, prev) & 255LL;
@@ -338,16 +323,18 @@ static __always_inline void _switch_in(u64 *ctx, u64 *now)
 	set->in[way].since = event_time(now);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && _switch_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = _switch_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* ---- read (rule.lt:7) ---- */
-
-struct read_key {
-	s64 tid;
-};
 
 struct read_in {
 	u64 fd;
@@ -356,104 +343,31 @@ struct read_in {
 
 struct read_set {
 	u64 state[8];
-	struct read_key key[8];
+	struct key_tid key[8];
 	struct read_in in[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct read_set);
-} read_table SEC(".maps");
-
-struct read_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct read_latency);
-} read_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} read_rate SEC(".maps");
-
-static __always_inline struct read_set *read_set_of(const struct read_key *key)
+static __always_inline struct read_set *read_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&read_table, &index);
+	return bpf_map_lookup_elem(&sets_256, &index);
 }
 
-static __always_inline bool read_same(const struct read_key *x, const struct read_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 read_find(struct read_set *set, const struct key_tid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 read_find(struct read_set *set, const struct read_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && read_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_tid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool read_claim(struct read_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 read_claim_free(struct read_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool read_yield(struct read_set *set, const struct read_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !read_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct read_out {
@@ -462,7 +376,7 @@ struct read_out {
 
 struct read_record {
 	struct head head;
-	struct read_key key;
+	struct key_tid key;
 	struct read_in in;
 	struct read_out out;
 };
@@ -470,109 +384,96 @@ struct read_record {
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 read_settle(struct read_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+read_settle(struct read_set *set, u32 way, const struct key_tid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void read_sweep_slot(struct read_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void read_look(struct read_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (read_claim(set, way, &state)) {
-			read_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long read_sweep(void *map, u32 *index, struct read_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			read_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:7: in sys_enter_read key task.tid capture (fd, count) */
-static __always_inline void read_in(void *ctx, u64 *now)
+static __always_inline void read_in(void *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
 	OPAQUE(ctx);
 	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
 	u64 ev_count = (u64)*(u64 *)((void *)ctx + 32);
-	struct read_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct read_set *set = read_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct read_set *set = read_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = read_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = read_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && read_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && read_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[1].due) && read_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = read_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].fd = (u64)ev_fd;
 	set->in[way].count = (u64)ev_count;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && read_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = read_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:7: out sys_exit_read key task.tid capture ret */
-static __always_inline void read_out(void *ctx, u64 *now)
+static __always_inline void read_out(void *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
 	OPAQUE(ctx);
 	s64 ev_ret = (s64)*(s64 *)((void *)ctx + 16);
-	struct read_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct read_set *set = read_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct read_set *set = read_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = read_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = read_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!read_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && read_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[1].due) && read_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -582,34 +483,34 @@ static __always_inline void read_out(void *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 read_latency_index = 0;
-	struct read_latency *read_latency_ = bpf_map_lookup_elem(&read_latency, &read_latency_index);
-	if (read_latency_) {
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&read_latency_->bucket[bucket], 1);
-		add(&read_latency_->sum, value);
-		if (value > (s64)read_latency_->max)
-			read_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 1000000LL;
+	s64 limit = READ_ONCE(control.read_thresh);
 	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&read_rate, &rate_index);
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct read_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->in = set->in[way];
 				record->out.ret = (s64)ev_ret;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -629,8 +530,20 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	_switch_out(ctx, &now);
-	_switch_in(ctx, &now);
+	bool preempt = (bool)ctx[0];
+	struct task_struct *prev = (void *)ctx[1];
+	struct task_struct *next = (void *)ctx[2];
+	unsigned int prev_state = (unsigned int)ctx[3];
+	struct key_prev_pid key_1 = {};
+	key_1.prev_pid = (u32)(s64)next->pid;
+	u64 hash_1 = key_prev_pid_hash(&key_1);
+	_switch_out(ctx, &now, &key_1, hash_1);
+	if ((task_state(preempt, prev_state, prev) & 255LL) != 0LL) {
+		struct key_prev_pid key_2 = {};
+		key_2.prev_pid = (u32)(s64)prev->pid;
+		u64 hash_2 = key_prev_pid_hash(&key_2);
+		_switch_in(ctx, &now, &key_2, hash_2);
+	}
 	return 0;
 }
 
@@ -641,7 +554,10 @@ int on_sys_enter_read(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	read_in(ctx, &now);
+	struct key_tid key_1 = {};
+	key_1.tid = (u32)bpf_get_current_pid_tgid();
+	u64 hash_1 = key_tid_hash(&key_1);
+	read_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -652,17 +568,87 @@ int on_sys_exit_read(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	read_out(ctx, &now);
+	struct key_tid key_1 = {};
+	key_1.tid = (u32)bpf_get_current_pid_tgid();
+	u64 hash_1 = key_tid_hash(&key_1);
+	read_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct _switch_set *set = place < 8192 ? _switch_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			_switch_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct read_set *set = place < 8192 ? read_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			read_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_512(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+static long sweep_sets_256(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 1;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&_switch_table, _switch_sweep, &now, 0);
-	bpf_for_each_map_elem(&read_table, read_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_512, sweep_sets_512, &now, 0);
+	bpf_for_each_map_elem(&sets_256, sweep_sets_256, &now, 0);
 	return 0;
 }

@@ -3,9 +3,15 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 2
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 ttfb_thresh;
+	s64 disk_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +34,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,56 +50,51 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- ttfb (rule.lt:2) ---- */
+#include "sweep.bpf.h"
 
-struct ttfb_key {
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 192 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct { u64 word[24]; });
+} sets_192 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct key_tgid_fd {
 	s64 tgid;
 	s64 fd;
 };
 
-struct ttfb_set {
-	u64 state[8];
-	struct ttfb_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct ttfb_set);
-} ttfb_table SEC(".maps");
-
-struct ttfb_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct ttfb_latency);
-} ttfb_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} ttfb_rate SEC(".maps");
-
-static __always_inline struct ttfb_set *ttfb_set_of(const struct ttfb_key *key)
+static __always_inline u64 key_tgid_fd_hash(const struct key_tgid_fd *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&ttfb_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool ttfb_same(const struct ttfb_key *x, const struct ttfb_key *y)
+static __always_inline bool key_tgid_fd_same(const struct key_tgid_fd *x, const struct key_tgid_fd *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
@@ -100,373 +102,21 @@ static __always_inline bool ttfb_same(const struct ttfb_key *x, const struct ttf
 	       a[1] == b[1];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 ttfb_find(struct ttfb_set *set, const struct ttfb_key *key, u64 *state)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++) {
-		u64 seen = READ_ONCE(set->state[way]);
-
-		if (seen > BUSY && ttfb_same(&set->key[way], key)) {
-			*state = seen;
-			return way;
-		}
-	}
-	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool ttfb_claim(struct ttfb_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 ttfb_claim_free(struct ttfb_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool ttfb_yield(struct ttfb_set *set, const struct ttfb_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !ttfb_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct ttfb_record {
-	struct head head;
-	struct ttfb_key key;
-};
-
-/*
- * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
- */
-static __noinline u32 ttfb_settle(struct ttfb_set *set, u32 way, u64 state, u64 at, u32 flags)
-{
-	struct counters *counters = counters_of(0);
-	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
-
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	return (s64)age > 60000000000LL;
-}
-
-static __noinline void ttfb_sweep_slot(struct ttfb_set *set, u32 way, u64 at)
-{
-	struct counters *counters = counters_of(0);
-
-	way = forget(way, at);
-	if (!counters)
-		return;
-	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
-		return;
-	if ((s64)age > 60000000000LL) {
-		if (ttfb_claim(set, way, &state)) {
-			ttfb_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
-		return;
-	}
-}
-
-static long ttfb_sweep(void *map, u32 *index, struct ttfb_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			ttfb_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:4: cancel syscalls:sys_enter_close key (task.tgid, fd) */
-static __always_inline void ttfb_cancel(void *ctx, u64 *now)
-{
-	OPAQUE(ctx);
-	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
-	struct ttfb_key key = {};
-	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (u64)ev_fd;
-	struct ttfb_set *set = ttfb_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = ttfb_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!ttfb_claim(set, way, &state)) {
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && ttfb_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	add(&counters->cancelled, 1);
-	publish(&set->state[way], 0);
-}
-
-/* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
-static __always_inline void ttfb_out(void *ctx, u64 *now)
-{
-	OPAQUE(ctx);
-	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
-	struct ttfb_key key = {};
-	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (u64)ev_fd;
-	struct ttfb_set *set = ttfb_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = ttfb_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!ttfb_claim(set, way, &state)) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && ttfb_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	if (at < opened)
-		add(&counters->clock_skew, 1);
-	add(&counters->closed, 1);
-	u32 outcome = 0;
-	u32 ttfb_latency_index = 0;
-	struct ttfb_latency *ttfb_latency_ = bpf_map_lookup_elem(&ttfb_latency, &ttfb_latency_index);
-	if (ttfb_latency_) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
-
-		OPAQUE(bucket);
-		if (bucket < 656)
-			add(&ttfb_latency_->bucket[bucket], 1);
-		add(&ttfb_latency_->sum, value);
-		if (value > (s64)ttfb_latency_->max)
-			ttfb_latency_->max = value;
-	}
-	s64 limit = 50000000LL;
-	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&ttfb_rate, &rate_index);
-		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct ttfb_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-
-			add(&counters->alerts, 1);
-			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
-			} else {
-				add(&counters->lost, 1);
-				if (rate && suppressed)
-					add(&rate->suppressed, suppressed);
-			}
-		} else {
-			add(&counters->suppressed, 1);
-		}
-	}
-	publish(&set->state[way], 0);
-}
-
-/* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
-static __always_inline void ttfb_out_2(void *ctx, u64 *now)
-{
-	OPAQUE(ctx);
-	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
-	struct ttfb_key key = {};
-	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (u64)ev_fd;
-	struct ttfb_set *set = ttfb_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = ttfb_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!ttfb_claim(set, way, &state)) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && ttfb_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	if (at < opened)
-		add(&counters->clock_skew, 1);
-	add(&counters->closed, 1);
-	u32 outcome = 0;
-	u32 ttfb_latency_index = 0;
-	struct ttfb_latency *ttfb_latency_ = bpf_map_lookup_elem(&ttfb_latency, &ttfb_latency_index);
-	if (ttfb_latency_) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
-
-		OPAQUE(bucket);
-		if (bucket < 656)
-			add(&ttfb_latency_->bucket[bucket], 1);
-		add(&ttfb_latency_->sum, value);
-		if (value > (s64)ttfb_latency_->max)
-			ttfb_latency_->max = value;
-	}
-	s64 limit = 50000000LL;
-	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&ttfb_rate, &rate_index);
-		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct ttfb_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-
-			add(&counters->alerts, 1);
-			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
-			} else {
-				add(&counters->lost, 1);
-				if (rate && suppressed)
-					add(&rate->suppressed, suppressed);
-			}
-		} else {
-			add(&counters->suppressed, 1);
-		}
-	}
-	publish(&set->state[way], 0);
-}
-
-/* rule.lt:2: in syscalls:sys_exit_accept4 key (task.tgid, fd = ret) where ret >= 0 */
-static __always_inline void ttfb_in(void *ctx, u64 *now)
-{
-	OPAQUE(ctx);
-	s64 ev_ret = (s64)*(s64 *)((void *)ctx + 16);
-	if (!((s64)ev_ret >= 0LL))
-		return;
-	struct ttfb_key key = {};
-	key.tgid = bpf_get_current_pid_tgid() >> 32;
-	key.fd = (s64)ev_ret;
-	struct ttfb_set *set = ttfb_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = ttfb_find(set, &key, &state);
-	way = forget(way, state);
-	add(&counters->opened, 1);
-	if (state && ttfb_claim(set, way, &state)) {
-		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && ttfb_settle(set, way, state, at, FLAG_LATE);
-
-		add(old ? &counters->expired : &counters->replaced, 1);
-	} else {
-		way = ttfb_claim_free(set);
-		if (way >= 8) {
-			add(&counters->refused, 1);
-			return;
-		}
-		way = forget(way, mine);
-	}
-	set->key[way] = key;
-	publish(&set->state[way], mine);
-	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && ttfb_yield(set, &key, way, other, mine))
-			add(&counters->replaced, 1);
-}
-
-/* ---- disk (rule.lt:6) ---- */
-
-struct disk_key {
+struct key_dev_sector {
 	s64 dev;
 	u64 sector;
 };
 
-struct disk_set {
-	u64 state[8];
-	struct disk_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct disk_set);
-} disk_table SEC(".maps");
-
-struct disk_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct disk_latency);
-} disk_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} disk_rate SEC(".maps");
-
-static __always_inline struct disk_set *disk_set_of(const struct disk_key *key)
+static __always_inline u64 key_dev_sector_hash(const struct key_dev_sector *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&disk_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool disk_same(const struct disk_key *x, const struct disk_key *y)
+static __always_inline bool key_dev_sector_same(const struct key_dev_sector *x, const struct key_dev_sector *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
@@ -474,166 +124,148 @@ static __always_inline bool disk_same(const struct disk_key *x, const struct dis
 	       a[1] == b[1];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 disk_find(struct disk_set *set, const struct disk_key *key, u64 *state)
+/* ---- ttfb (rule.lt:2) ---- */
+
+struct ttfb_set {
+	u64 state[8];
+	struct key_tgid_fd key[8];
+};
+
+static __always_inline struct ttfb_set *ttfb_set(u32 place)
 {
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_192, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 ttfb_find(struct ttfb_set *set, const struct key_tgid_fd *key, u32 not, u64 *state)
+{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && disk_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_tgid_fd_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool disk_claim(struct disk_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 disk_claim_free(struct disk_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool disk_yield(struct disk_set *set, const struct disk_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !disk_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct disk_record {
+struct ttfb_record {
 	struct head head;
-	struct disk_key key;
+	struct key_tgid_fd key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 disk_settle(struct disk_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+ttfb_settle(struct ttfb_set *set, u32 way, const struct key_tgid_fd *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void disk_sweep_slot(struct disk_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void ttfb_look(struct ttfb_set *set, u32 way, u32 place, u64 at)
 {
-	struct counters *counters = counters_of(1);
+	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (disk_claim(set, way, &state)) {
-			disk_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long disk_sweep(void *map, u32 *index, struct disk_set *set, u64 *at)
+/* rule.lt:4: cancel syscalls:sys_enter_close key (task.tgid, fd) */
+static __always_inline void ttfb_cancel(void *ctx, u64 *now, const struct key_tgid_fd *key, u64 hash)
 {
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			disk_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:6: out block_rq_complete */
-static __always_inline void disk_out(u64 *ctx, u64 *now)
-{
-	struct request *rq = (void *)ctx[0];
-	struct disk_key key = {};
-	key.dev = (u32)(u64)request_dev(rq);
-	key.sector = (u64)rq->__sector;
-	struct disk_set *set = disk_set_of(&key);
-	struct counters *counters = counters_of(1);
+	u32 place = (u32)(hash >> 51);
+	struct ttfb_set *set = ttfb_set(place);
+	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = disk_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = ttfb_find(set, key, WAYS, &state);
+	if (!state) {
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[0].due) && ttfb_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		return;
+	}
+	add(&counters->cancelled, 1);
+}
+
+/* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
+static __always_inline void ttfb_out(void *ctx, u64 *now, const struct key_tgid_fd *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct ttfb_set *set = ttfb_set(place);
+	struct counters *counters = counters_of(0);
+	if (!set || !counters)
+		return;
+	u64 state;
+	u32 way = ttfb_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!disk_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && disk_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && ttfb_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 disk_latency_index = 0;
-	struct disk_latency *disk_latency_ = bpf_map_lookup_elem(&disk_latency, &disk_latency_index);
-	if (disk_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&disk_latency_->bucket[bucket], 1);
-		add(&disk_latency_->sum, value);
-		if (value > (s64)disk_latency_->max)
-			disk_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 10000000LL;
+	s64 limit = READ_ONCE(control.ttfb_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&disk_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct disk_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			struct ttfb_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
-				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -643,43 +275,276 @@ static __always_inline void disk_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
-/* rule.lt:6: in block_rq_issue key (dev, sector) */
-static __always_inline void disk_in(u64 *ctx, u64 *now)
+/* rule.lt:3: out syscalls:sys_enter_write or syscalls:sys_enter_sendto key (task.tgid, fd) */
+static __always_inline void ttfb_out_2(void *ctx, u64 *now, const struct key_tgid_fd *key, u64 hash)
 {
-	struct request *rq = (void *)ctx[0];
-	struct disk_key key = {};
-	key.dev = (u32)(u64)request_dev(rq);
-	key.sector = (u64)request_sector(rq);
-	struct disk_set *set = disk_set_of(&key);
-	struct counters *counters = counters_of(1);
+	u32 place = (u32)(hash >> 51);
+	struct ttfb_set *set = ttfb_set(place);
+	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = disk_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = ttfb_find(set, key, WAYS, &state);
+	if (!state) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[0].due) && ttfb_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (at < opened)
+		add(&counters->clock_skew, 1);
+	add(&counters->closed, 1);
+	u32 outcome = 0;
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		OPAQUE(bucket);
+		if (bucket < 656)
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
+	}
+	s64 limit = READ_ONCE(control.ttfb_thresh);
+	if ((s64)latency > limit) {
+		u32 rate_index = 0;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
+			struct ttfb_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+
+			add(&counters->alerts, 1);
+			if (record) {
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+				if (rate && suppressed)
+					add(&rate->suppressed, suppressed);
+			}
+		} else {
+			add(&counters->suppressed, 1);
+		}
+	}
+}
+
+/* rule.lt:2: in syscalls:sys_exit_accept4 key (task.tgid, fd = ret) where ret >= 0 */
+static __always_inline void ttfb_in(void *ctx, u64 *now, const struct key_tgid_fd *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct ttfb_set *set = ttfb_set(place);
+	struct counters *counters = counters_of(0);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = ttfb_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && disk_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && disk_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && ttfb_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = disk_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && disk_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = ttfb_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
+}
+
+/* ---- disk (rule.lt:6) ---- */
+
+struct disk_set {
+	u64 state[8];
+	struct key_dev_sector key[8];
+};
+
+static __always_inline struct disk_set *disk_set(u32 place)
+{
+	u32 index = 8192 + place;
+
+	return bpf_map_lookup_elem(&sets_192, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 disk_find(struct disk_set *set, const struct key_dev_sector *key, u32 not, u64 *state)
+{
+	*state = 0;
+#pragma unroll
+	for (u32 way = 0; way < 8; way++) {
+		u64 seen = READ_ONCE(set->state[way]);
+
+		if (seen > BUSY && differ(way, not) && key_dev_sector_same(&set->key[way], key)) {
+			*state = seen;
+			return forget(way, seen);
+		}
+	}
+	return 8;
+}
+
+struct disk_record {
+	struct head head;
+	struct key_dev_sector key;
+};
+
+/*
+ * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
+ */
+static __always_inline u32
+disk_settle(struct disk_set *set, u32 way, const struct key_dev_sector *key, u64 state, u64 at)
+{
+	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
+
+	return (s64)age > 60000000000LL;
+}
+
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void disk_look(struct disk_set *set, u32 way, u32 place, u64 at)
+{
+	struct counters *counters = counters_of(1);
+
+	way = forget(way, at);
+	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
+	if (!counters || !state)
+		return;
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
+		return;
+	}
+}
+
+/* rule.lt:6: out block_rq_complete */
+static __always_inline void disk_out(u64 *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct disk_set *set = disk_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 state;
+	u32 way = disk_find(set, key, WAYS, &state);
+	if (!state) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[1].due) && disk_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (at < opened)
+		add(&counters->clock_skew, 1);
+	add(&counters->closed, 1);
+	u32 outcome = 0;
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		OPAQUE(bucket);
+		if (bucket < 656)
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
+	}
+	s64 limit = READ_ONCE(control.disk_thresh);
+	if ((s64)latency > limit) {
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
+			struct disk_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+
+			add(&counters->alerts, 1);
+			if (record) {
+				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+				if (rate && suppressed)
+					add(&rate->suppressed, suppressed);
+			}
+		} else {
+			add(&counters->suppressed, 1);
+		}
+	}
+}
+
+/* rule.lt:6: in block_rq_issue key (dev, sector) */
+static __always_inline void disk_in(u64 *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct disk_set *set = disk_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = disk_find(set, key, WAYS, &state);
+	add(&counters->opened, 1);
+	if (state && claim(&set->state[way], &state, BUSY)) {
+		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
+		u32 old = age > READ_ONCE(control.pace[1].due) && disk_settle(set, way, key, state, at);
+
+		add(old ? &counters->expired : &counters->replaced, 1);
+	} else {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
+	}
+	set->key[way] = *key;
+	publish(&set->state[way], mine);
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = disk_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
+			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp_btf/block_rq_complete")
@@ -689,7 +554,12 @@ int on_block_rq_complete(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	disk_out(ctx, &now);
+	struct request *rq = (void *)ctx[0];
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)request_dev(rq);
+	key_1.sector = (u64)rq->__sector;
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	disk_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -700,7 +570,12 @@ int on_block_rq_issue(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	disk_in(ctx, &now);
+	struct request *rq = (void *)ctx[0];
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)request_dev(rq);
+	key_1.sector = (u64)request_sector(rq);
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	disk_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -711,7 +586,13 @@ int on_sys_enter_close(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_cancel(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
+	struct key_tgid_fd key_1 = {};
+	key_1.tgid = bpf_get_current_pid_tgid() >> 32;
+	key_1.fd = (u64)ev_fd;
+	u64 hash_1 = key_tgid_fd_hash(&key_1);
+	ttfb_cancel(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -722,7 +603,13 @@ int on_sys_enter_sendto(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_out(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
+	struct key_tgid_fd key_1 = {};
+	key_1.tgid = bpf_get_current_pid_tgid() >> 32;
+	key_1.fd = (u64)ev_fd;
+	u64 hash_1 = key_tgid_fd_hash(&key_1);
+	ttfb_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -733,7 +620,13 @@ int on_sys_enter_write(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_out_2(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
+	struct key_tgid_fd key_1 = {};
+	key_1.tgid = bpf_get_current_pid_tgid() >> 32;
+	key_1.fd = (u64)ev_fd;
+	u64 hash_1 = key_tgid_fd_hash(&key_1);
+	ttfb_out_2(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -744,17 +637,80 @@ int on_sys_exit_accept4(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	ttfb_in(ctx, &now);
+	OPAQUE(ctx);
+	s64 ev_ret = (s64)*(s64 *)((void *)ctx + 16);
+	if ((s64)ev_ret >= 0LL) {
+		struct key_tgid_fd key_1 = {};
+		key_1.tgid = bpf_get_current_pid_tgid() >> 32;
+		key_1.fd = (s64)ev_ret;
+		u64 hash_1 = key_tgid_fd_hash(&key_1);
+		ttfb_in(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct ttfb_set *set = place < 8192 ? ttfb_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			ttfb_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct disk_set *set = place < 8192 ? disk_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			disk_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_192(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else if (*index < 16384) {
+		rule = 1;
+		place = *index - 8192;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&ttfb_table, ttfb_sweep, &now, 0);
-	bpf_for_each_map_elem(&disk_table, disk_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_192, sweep_sets_192, &now, 0);
 	return 0;
 }

@@ -3,13 +3,18 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 3
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
 	s64 fast_limit;
 	s64 fast_idle;
 	s64 same_limit;
 	s64 same_idle;
+	s64 mine_thresh;
 };
 
 struct control control SEC(".data");
@@ -32,6 +37,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -47,219 +53,172 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- fast: As the one in the library, but sooner (lib/waits.lt:2) ---- */
+#include "sweep.bpf.h"
 
-struct fast_key {
-	s64 pid;
-};
-
-struct fast_set {
-	u64 state[8];
-	struct fast_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct fast_set);
-} fast_table SEC(".maps");
-
-struct fast_latency {
+struct histogram_656 {
 	u64 bucket[656];
 	u64 sum;
 	u64 max;
 };
 
+/* Sets of 128 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 24576);
+	__type(key, u32);
+	__type(value, struct { u64 word[16]; });
+} sets_128 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 3);
 	__type(key, u32);
-	__type(value, struct fast_latency);
-} fast_latency SEC(".maps");
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 3);
 	__type(key, u32);
 	__type(value, struct rate);
-} fast_rate SEC(".maps");
+} rates SEC(".maps");
 
-static __always_inline struct fast_set *fast_set_of(const struct fast_key *key)
+struct key_pid {
+	s64 pid;
+};
+
+static __always_inline u64 key_pid_hash(const struct key_pid *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&fast_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool fast_same(const struct fast_key *x, const struct fast_key *y)
+static __always_inline bool key_pid_same(const struct key_pid *x, const struct key_pid *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
 	return a[0] == b[0];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 fast_find(struct fast_set *set, const struct fast_key *key, u64 *state)
+/* ---- fast: As the one in the library, but sooner (lib/waits.lt:2) ---- */
+
+struct fast_set {
+	u64 state[8];
+	struct key_pid key[8];
+};
+
+static __always_inline struct fast_set *fast_set(u32 place)
 {
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_128, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 fast_find(struct fast_set *set, const struct key_pid *key, u32 not, u64 *state)
+{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && fast_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_pid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool fast_claim(struct fast_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 fast_claim_free(struct fast_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool fast_yield(struct fast_set *set, const struct fast_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !fast_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct fast_record {
 	struct head head;
-	struct fast_key key;
+	struct key_pid key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 fast_settle(struct fast_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+fast_settle(struct fast_set *set, u32 way, const struct key_pid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void fast_sweep_slot(struct fast_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void fast_look(struct fast_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (fast_claim(set, way, &state)) {
-			fast_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long fast_sweep(void *map, u32 *index, struct fast_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			fast_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* lib/waits.lt:6: out sched_switch key next_pid */
-static __always_inline void fast_out(u64 *ctx, u64 *now)
+static __always_inline void fast_out(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *next = (void *)ctx[2];
-	struct fast_key key = {};
-	key.pid = (u32)(s64)next->pid;
-	struct fast_set *set = fast_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct fast_set *set = fast_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = fast_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = fast_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!fast_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && fast_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && fast_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 fast_latency_index = 0;
-	struct fast_latency *fast_latency_ = bpf_map_lookup_elem(&fast_latency, &fast_latency_index);
-	if (fast_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&fast_latency_->bucket[bucket], 1);
-		add(&fast_latency_->sum, value);
-		if (value > (s64)fast_latency_->max)
-			fast_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.fast_limit);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&fast_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct fast_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -269,259 +228,163 @@ static __always_inline void fast_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 /* lib/waits.lt:5: in sched_wakeup key pid where pid != idle */
-static __always_inline void fast_in(u64 *ctx, u64 *now)
+static __always_inline void fast_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	if (!((s64)p->pid != READ_ONCE(control.fast_idle)))
-		return;
-	struct fast_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct fast_set *set = fast_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct fast_set *set = fast_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = fast_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = fast_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && fast_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && fast_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && fast_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = fast_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && fast_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = fast_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* ---- same: Waited (lib/waits.lt:2) ---- */
 
-struct same_key {
-	s64 pid;
-};
-
 struct same_set {
 	u64 state[8];
-	struct same_key key[8];
+	struct key_pid key[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct same_set);
-} same_table SEC(".maps");
-
-struct same_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct same_latency);
-} same_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} same_rate SEC(".maps");
-
-static __always_inline struct same_set *same_set_of(const struct same_key *key)
+static __always_inline struct same_set *same_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = 8192 + place;
 
-	return bpf_map_lookup_elem(&same_table, &index);
+	return bpf_map_lookup_elem(&sets_128, &index);
 }
 
-static __always_inline bool same_same(const struct same_key *x, const struct same_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 same_find(struct same_set *set, const struct key_pid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 same_find(struct same_set *set, const struct same_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && same_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_pid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool same_claim(struct same_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 same_claim_free(struct same_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool same_yield(struct same_set *set, const struct same_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !same_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct same_record {
 	struct head head;
-	struct same_key key;
+	struct key_pid key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 same_settle(struct same_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+same_settle(struct same_set *set, u32 way, const struct key_pid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void same_sweep_slot(struct same_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void same_look(struct same_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (same_claim(set, way, &state)) {
-			same_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long same_sweep(void *map, u32 *index, struct same_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			same_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* lib/waits.lt:6: out sched_switch key next_pid */
-static __always_inline void same_out(u64 *ctx, u64 *now)
+static __always_inline void same_out(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *next = (void *)ctx[2];
-	struct same_key key = {};
-	key.pid = (u32)(s64)next->pid;
-	struct same_set *set = same_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct same_set *set = same_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = same_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = same_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!same_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && same_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[1].due) && same_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 same_latency_index = 0;
-	struct same_latency *same_latency_ = bpf_map_lookup_elem(&same_latency, &same_latency_index);
-	if (same_latency_) {
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&same_latency_->bucket[bucket], 1);
-		add(&same_latency_->sum, value);
-		if (value > (s64)same_latency_->max)
-			same_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.same_limit);
 	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&same_rate, &rate_index);
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct same_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -531,259 +394,163 @@ static __always_inline void same_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 /* lib/waits.lt:5: in sched_wakeup key pid where pid != idle */
-static __always_inline void same_in(u64 *ctx, u64 *now)
+static __always_inline void same_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	if (!((s64)p->pid != READ_ONCE(control.same_idle)))
-		return;
-	struct same_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct same_set *set = same_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct same_set *set = same_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = same_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = same_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && same_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && same_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[1].due) && same_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = same_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && same_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = same_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* ---- mine (rule.lt:6) ---- */
 
-struct mine_key {
-	s64 pid;
-};
-
 struct mine_set {
 	u64 state[8];
-	struct mine_key key[8];
+	struct key_pid key[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct mine_set);
-} mine_table SEC(".maps");
-
-struct mine_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct mine_latency);
-} mine_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} mine_rate SEC(".maps");
-
-static __always_inline struct mine_set *mine_set_of(const struct mine_key *key)
+static __always_inline struct mine_set *mine_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = 16384 + place;
 
-	return bpf_map_lookup_elem(&mine_table, &index);
+	return bpf_map_lookup_elem(&sets_128, &index);
 }
 
-static __always_inline bool mine_same(const struct mine_key *x, const struct mine_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 mine_find(struct mine_set *set, const struct key_pid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 mine_find(struct mine_set *set, const struct mine_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && mine_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_pid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool mine_claim(struct mine_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 mine_claim_free(struct mine_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool mine_yield(struct mine_set *set, const struct mine_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !mine_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct mine_record {
 	struct head head;
-	struct mine_key key;
+	struct key_pid key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 mine_settle(struct mine_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+mine_settle(struct mine_set *set, u32 way, const struct key_pid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void mine_sweep_slot(struct mine_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void mine_look(struct mine_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(2);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (mine_claim(set, way, &state)) {
-			mine_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long mine_sweep(void *map, u32 *index, struct mine_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			mine_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:6: out sched_switch key next_pid */
-static __always_inline void mine_out(u64 *ctx, u64 *now)
+static __always_inline void mine_out(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *next = (void *)ctx[2];
-	struct mine_key key = {};
-	key.pid = (u32)(s64)next->pid;
-	struct mine_set *set = mine_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct mine_set *set = mine_set(place);
 	struct counters *counters = counters_of(2);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = mine_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = mine_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!mine_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && mine_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[2].due) && mine_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 mine_latency_index = 0;
-	struct mine_latency *mine_latency_ = bpf_map_lookup_elem(&mine_latency, &mine_latency_index);
-	if (mine_latency_) {
+	u32 latency_counts_index = 2;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&mine_latency_->bucket[bucket], 1);
-		add(&mine_latency_->sum, value);
-		if (value > (s64)mine_latency_->max)
-			mine_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 50000LL;
+	s64 limit = READ_ONCE(control.mine_thresh);
 	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&mine_rate, &rate_index);
+		u32 rate_index = 2;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct mine_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 2, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -793,44 +560,44 @@ static __always_inline void mine_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 /* rule.lt:6: in sched_waking key pid where not consts.is_idle(pid) and prio < w.c.RT */
-static __always_inline void mine_in(u64 *ctx, u64 *now)
+static __always_inline void mine_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	if (!(!(p->pid == 0LL) && (s64)p->prio < 100LL))
-		return;
-	struct mine_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct mine_set *set = mine_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct mine_set *set = mine_set(place);
 	struct counters *counters = counters_of(2);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = mine_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = mine_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && mine_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && mine_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[2].due) && mine_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = mine_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && mine_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = mine_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp_btf/sched_switch")
@@ -840,9 +607,13 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	fast_out(ctx, &now);
-	same_out(ctx, &now);
-	mine_out(ctx, &now);
+	struct task_struct *next = (void *)ctx[2];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)next->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	fast_out(ctx, &now, &key_1, hash_1);
+	same_out(ctx, &now, &key_1, hash_1);
+	mine_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -853,8 +624,19 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	fast_in(ctx, &now);
-	same_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	if ((s64)p->pid != READ_ONCE(control.fast_idle)) {
+		struct key_pid key_1 = {};
+		key_1.pid = (u32)(s64)p->pid;
+		u64 hash_1 = key_pid_hash(&key_1);
+		fast_in(ctx, &now, &key_1, hash_1);
+	}
+	if ((s64)p->pid != READ_ONCE(control.same_idle)) {
+		struct key_pid key_2 = {};
+		key_2.pid = (u32)(s64)p->pid;
+		u64 hash_2 = key_pid_hash(&key_2);
+		same_in(ctx, &now, &key_2, hash_2);
+	}
 	return 0;
 }
 
@@ -865,18 +647,96 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	mine_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	if (!(p->pid == 0LL) && (s64)p->prio < 100LL) {
+		struct key_pid key_1 = {};
+		key_1.pid = (u32)(s64)p->pid;
+		u64 hash_1 = key_pid_hash(&key_1);
+		mine_in(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct fast_set *set = place < 8192 ? fast_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			fast_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct same_set *set = place < 8192 ? same_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			same_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 2: {
+		struct mine_set *set = place < 8192 ? mine_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			mine_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_128(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else if (*index < 16384) {
+		rule = 1;
+		place = *index - 8192;
+	}
+	else if (*index < 24576) {
+		rule = 2;
+		place = *index - 16384;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&fast_table, fast_sweep, &now, 0);
-	bpf_for_each_map_elem(&same_table, same_sweep, &now, 0);
-	bpf_for_each_map_elem(&mine_table, mine_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_128, sweep_sets_128, &now, 0);
 	return 0;
 }

@@ -3,9 +3,15 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 2
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 slot_thresh;
+	s64 other_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +34,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,56 +50,59 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- slot (rule.lt:2) ---- */
+#include "sweep.bpf.h"
 
-struct slot_key {
-	s64 shard;
-	s64 group;
-};
-
-struct slot_set {
-	u64 state[8];
-	struct slot_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct slot_set);
-} slot_table SEC(".maps");
-
-struct slot_latency {
+struct histogram_656 {
 	u64 bucket[656];
 	u64 sum;
 	u64 max;
 };
 
+/* Sets of 192 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[24]; });
+} sets_192 SEC(".maps");
+
+/* Sets of 128 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[16]; });
+} sets_128 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, u32);
-	__type(value, struct slot_latency);
-} slot_latency SEC(".maps");
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, u32);
 	__type(value, struct rate);
-} slot_rate SEC(".maps");
+} rates SEC(".maps");
 
-static __always_inline struct slot_set *slot_set_of(const struct slot_key *key)
+struct key_shard_group {
+	s64 shard;
+	s64 group;
+};
+
+static __always_inline u64 key_shard_group_hash(const struct key_shard_group *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&slot_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool slot_same(const struct slot_key *x, const struct slot_key *y)
+static __always_inline bool key_shard_group_same(const struct key_shard_group *x, const struct key_shard_group *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
@@ -100,427 +110,142 @@ static __always_inline bool slot_same(const struct slot_key *x, const struct slo
 	       a[1] == b[1];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 slot_find(struct slot_set *set, const struct slot_key *key, u64 *state)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++) {
-		u64 seen = READ_ONCE(set->state[way]);
-
-		if (seen > BUSY && slot_same(&set->key[way], key)) {
-			*state = seen;
-			return way;
-		}
-	}
-	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool slot_claim(struct slot_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 slot_claim_free(struct slot_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool slot_yield(struct slot_set *set, const struct slot_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !slot_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct slot_record {
-	struct head head;
-	struct slot_key key;
-};
-
-/*
- * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
- */
-static __noinline u32 slot_settle(struct slot_set *set, u32 way, u64 state, u64 at, u32 flags)
-{
-	struct counters *counters = counters_of(0);
-	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
-
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	return (s64)age > 60000000000LL;
-}
-
-static __noinline void slot_sweep_slot(struct slot_set *set, u32 way, u64 at)
-{
-	struct counters *counters = counters_of(0);
-
-	way = forget(way, at);
-	if (!counters)
-		return;
-	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
-		return;
-	if ((s64)age > 60000000000LL) {
-		if (slot_claim(set, way, &state)) {
-			slot_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
-		return;
-	}
-}
-
-static long slot_sweep(void *map, u32 *index, struct slot_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			slot_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:3: out sched_switch key (shard = next_pid % SHARDS, group = (next_prio & 0xf0) >> 4 | 1 << 8) */
-static __always_inline void slot_out(u64 *ctx, u64 *now)
-{
-	struct task_struct *next = (void *)ctx[2];
-	struct slot_key key = {};
-	key.shard = remainder((s64)next->pid, 8LL);
-	key.group = (s64)(next->prio & 240LL) >> 4 | 256LL;
-	struct slot_set *set = slot_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = slot_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!slot_claim(set, way, &state)) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && slot_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	if (at < opened)
-		add(&counters->clock_skew, 1);
-	add(&counters->closed, 1);
-	u32 outcome = 0;
-	u32 slot_latency_index = 0;
-	struct slot_latency *slot_latency_ = bpf_map_lookup_elem(&slot_latency, &slot_latency_index);
-	if (slot_latency_) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
-
-		OPAQUE(bucket);
-		if (bucket < 656)
-			add(&slot_latency_->bucket[bucket], 1);
-		add(&slot_latency_->sum, value);
-		if (value > (s64)slot_latency_->max)
-			slot_latency_->max = value;
-	}
-	s64 limit = 1000000LL;
-	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&slot_rate, &rate_index);
-		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct slot_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-
-			add(&counters->alerts, 1);
-			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
-			} else {
-				add(&counters->lost, 1);
-				if (rate && suppressed)
-					add(&rate->suppressed, suppressed);
-			}
-		} else {
-			add(&counters->suppressed, 1);
-		}
-	}
-	publish(&set->state[way], 0);
-}
-
-/* rule.lt:2: in sched_waking key (shard = pid % SHARDS, group = (prio & 0xf0) >> 4 | 1 << 8) */
-static __always_inline void slot_in(u64 *ctx, u64 *now)
-{
-	struct task_struct *p = (void *)ctx[0];
-	struct slot_key key = {};
-	key.shard = remainder((s64)p->pid, 8LL);
-	key.group = (s64)(p->prio & 240LL) >> 4 | 256LL;
-	struct slot_set *set = slot_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = slot_find(set, &key, &state);
-	way = forget(way, state);
-	add(&counters->opened, 1);
-	if (state && slot_claim(set, way, &state)) {
-		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && slot_settle(set, way, state, at, FLAG_LATE);
-
-		add(old ? &counters->expired : &counters->replaced, 1);
-	} else {
-		way = slot_claim_free(set);
-		if (way >= 8) {
-			add(&counters->refused, 1);
-			return;
-		}
-		way = forget(way, mine);
-	}
-	set->key[way] = key;
-	publish(&set->state[way], mine);
-	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && slot_yield(set, &key, way, other, mine))
-			add(&counters->replaced, 1);
-}
-
-/* ---- other (rule.lt:4) ---- */
-
-struct other_key {
+struct key__if {
 	s64 _if;
 };
 
-struct other_set {
-	u64 state[8];
-	struct other_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct other_set);
-} other_table SEC(".maps");
-
-struct other_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct other_latency);
-} other_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} other_rate SEC(".maps");
-
-static __always_inline struct other_set *other_set_of(const struct other_key *key)
+static __always_inline u64 key__if_hash(const struct key__if *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&other_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool other_same(const struct other_key *x, const struct other_key *y)
+static __always_inline bool key__if_same(const struct key__if *x, const struct key__if *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
 	return a[0] == b[0];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 other_find(struct other_set *set, const struct other_key *key, u64 *state)
+/* ---- slot (rule.lt:2) ---- */
+
+struct slot_set {
+	u64 state[8];
+	struct key_shard_group key[8];
+};
+
+static __always_inline struct slot_set *slot_set(u32 place)
 {
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_192, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 slot_find(struct slot_set *set, const struct key_shard_group *key, u32 not, u64 *state)
+{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && other_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_shard_group_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool other_claim(struct other_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 other_claim_free(struct other_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool other_yield(struct other_set *set, const struct other_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !other_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct other_record {
+struct slot_record {
 	struct head head;
-	struct other_key key;
+	struct key_shard_group key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 other_settle(struct other_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+slot_settle(struct slot_set *set, u32 way, const struct key_shard_group *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void other_sweep_slot(struct other_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void slot_look(struct slot_set *set, u32 way, u32 place, u64 at)
 {
-	struct counters *counters = counters_of(1);
+	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (other_claim(set, way, &state)) {
-			other_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long other_sweep(void *map, u32 *index, struct other_set *set, u64 *at)
+/* rule.lt:3: out sched_switch key (shard = next_pid % SHARDS, group = (next_prio & 0xf0) >> 4 | 1 << 8) */
+static __always_inline void slot_out(u64 *ctx, u64 *now, const struct key_shard_group *key, u64 hash)
 {
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			other_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:4: out sched_switch key if(next_pid > 10, next_pid, -1) */
-static __always_inline void other_out(u64 *ctx, u64 *now)
-{
-	struct task_struct *next = (void *)ctx[2];
-	struct other_key key = {};
-	key._if = ((s64)next->pid > 10LL ? (s64)next->pid : -1LL);
-	struct other_set *set = other_set_of(&key);
-	struct counters *counters = counters_of(1);
+	u32 place = (u32)(hash >> 51);
+	struct slot_set *set = slot_set(place);
+	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = other_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = slot_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!other_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && other_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && slot_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 other_latency_index = 0;
-	struct other_latency *other_latency_ = bpf_map_lookup_elem(&other_latency, &other_latency_index);
-	if (other_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&other_latency_->bucket[bucket], 1);
-		add(&other_latency_->sum, value);
-		if (value > (s64)other_latency_->max)
-			other_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 1000000LL;
+	s64 limit = READ_ONCE(control.slot_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&other_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct other_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			struct slot_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
-				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -530,42 +255,210 @@ static __always_inline void other_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
-/* rule.lt:4: in sched_wakeup key if(pid > 10, pid, -1) */
-static __always_inline void other_in(u64 *ctx, u64 *now)
+/* rule.lt:2: in sched_waking key (shard = pid % SHARDS, group = (prio & 0xf0) >> 4 | 1 << 8) */
+static __always_inline void slot_in(u64 *ctx, u64 *now, const struct key_shard_group *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	struct other_key key = {};
-	key._if = ((s64)p->pid > 10LL ? (s64)p->pid : -1LL);
-	struct other_set *set = other_set_of(&key);
-	struct counters *counters = counters_of(1);
+	u32 place = (u32)(hash >> 51);
+	struct slot_set *set = slot_set(place);
+	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = other_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = slot_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && other_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && other_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && slot_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = other_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && other_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = slot_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
+}
+
+/* ---- other (rule.lt:4) ---- */
+
+struct other_set {
+	u64 state[8];
+	struct key__if key[8];
+};
+
+static __always_inline struct other_set *other_set(u32 place)
+{
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_128, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 other_find(struct other_set *set, const struct key__if *key, u32 not, u64 *state)
+{
+	*state = 0;
+#pragma unroll
+	for (u32 way = 0; way < 8; way++) {
+		u64 seen = READ_ONCE(set->state[way]);
+
+		if (seen > BUSY && differ(way, not) && key__if_same(&set->key[way], key)) {
+			*state = seen;
+			return forget(way, seen);
+		}
+	}
+	return 8;
+}
+
+struct other_record {
+	struct head head;
+	struct key__if key;
+};
+
+/*
+ * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
+ */
+static __always_inline u32
+other_settle(struct other_set *set, u32 way, const struct key__if *key, u64 state, u64 at)
+{
+	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
+
+	return (s64)age > 60000000000LL;
+}
+
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void other_look(struct other_set *set, u32 way, u32 place, u64 at)
+{
+	struct counters *counters = counters_of(1);
+
+	way = forget(way, at);
+	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
+	if (!counters || !state)
+		return;
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
+		return;
+	}
+}
+
+/* rule.lt:4: out sched_switch key if(next_pid > 10, next_pid, -1) */
+static __always_inline void other_out(u64 *ctx, u64 *now, const struct key__if *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct other_set *set = other_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 state;
+	u32 way = other_find(set, key, WAYS, &state);
+	if (!state) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[1].due) && other_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (at < opened)
+		add(&counters->clock_skew, 1);
+	add(&counters->closed, 1);
+	u32 outcome = 0;
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		OPAQUE(bucket);
+		if (bucket < 656)
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
+	}
+	s64 limit = READ_ONCE(control.other_thresh);
+	if ((s64)latency > limit) {
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
+			struct other_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+
+			add(&counters->alerts, 1);
+			if (record) {
+				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+				if (rate && suppressed)
+					add(&rate->suppressed, suppressed);
+			}
+		} else {
+			add(&counters->suppressed, 1);
+		}
+	}
+}
+
+/* rule.lt:4: in sched_wakeup key if(pid > 10, pid, -1) */
+static __always_inline void other_in(u64 *ctx, u64 *now, const struct key__if *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct other_set *set = other_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = other_find(set, key, WAYS, &state);
+	add(&counters->opened, 1);
+	if (state && claim(&set->state[way], &state, BUSY)) {
+		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
+		u32 old = age > READ_ONCE(control.pace[1].due) && other_settle(set, way, key, state, at);
+
+		add(old ? &counters->expired : &counters->replaced, 1);
+	} else {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
+	}
+	set->key[way] = *key;
+	publish(&set->state[way], mine);
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = other_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
+			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp_btf/sched_switch")
@@ -575,8 +468,16 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	slot_out(ctx, &now);
-	other_out(ctx, &now);
+	struct task_struct *next = (void *)ctx[2];
+	struct key_shard_group key_1 = {};
+	key_1.shard = remainder((s64)next->pid, 8LL);
+	key_1.group = (s64)(next->prio & 240LL) >> 4 | 256LL;
+	u64 hash_1 = key_shard_group_hash(&key_1);
+	slot_out(ctx, &now, &key_1, hash_1);
+	struct key__if key_2 = {};
+	key_2._if = ((s64)next->pid > 10LL ? (s64)next->pid : -1LL);
+	u64 hash_2 = key__if_hash(&key_2);
+	other_out(ctx, &now, &key_2, hash_2);
 	return 0;
 }
 
@@ -587,7 +488,11 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	other_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	struct key__if key_1 = {};
+	key_1._if = ((s64)p->pid > 10LL ? (s64)p->pid : -1LL);
+	u64 hash_1 = key__if_hash(&key_1);
+	other_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -598,17 +503,89 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	slot_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	struct key_shard_group key_1 = {};
+	key_1.shard = remainder((s64)p->pid, 8LL);
+	key_1.group = (s64)(p->prio & 240LL) >> 4 | 256LL;
+	u64 hash_1 = key_shard_group_hash(&key_1);
+	slot_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct slot_set *set = place < 8192 ? slot_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			slot_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct other_set *set = place < 8192 ? other_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			other_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_192(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+static long sweep_sets_128(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 1;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&slot_table, slot_sweep, &now, 0);
-	bpf_for_each_map_elem(&other_table, other_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_192, sweep_sets_192, &now, 0);
+	bpf_for_each_map_elem(&sets_128, sweep_sets_128, &now, 0);
 	return 0;
 }

@@ -3,9 +3,13 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
 	s64 request_base;
 	s64 request_per_mib;
 	s64 request_page;
@@ -31,6 +35,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -46,6 +51,36 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
+#include "sweep.bpf.h"
+
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 448 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 512);
+	__type(key, u32);
+	__type(value, struct { u64 word[56]; });
+} sets_448 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
 struct trace_event_raw_block_rq {
 	u32 bytes;
 	u32 dev;
@@ -59,12 +94,29 @@ struct trace_event_raw_block_rq_completion {
 	u64 sector;
 } CORE;
 
-/* ---- request (rule.lt:2) ---- */
-
-struct request_key {
+struct key_dev_sector {
 	s64 dev;
 	u64 sector;
 };
+
+static __always_inline u64 key_dev_sector_hash(const struct key_dev_sector *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_dev_sector_same(const struct key_dev_sector *x, const struct key_dev_sector *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0] &&
+	       a[1] == b[1];
+}
+
+/* ---- request (rule.lt:2) ---- */
 
 struct request_in {
 	s64 bytes;
@@ -73,106 +125,32 @@ struct request_in {
 
 struct request_set {
 	u64 state[8];
-	struct request_key key[8];
+	u64 next[8];
+	struct key_dev_sector key[8];
 	struct request_in in[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 512);
-	__type(key, u32);
-	__type(value, struct request_set);
-} request_table SEC(".maps");
-
-struct request_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct request_latency);
-} request_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} request_rate SEC(".maps");
-
-static __always_inline struct request_set *request_set_of(const struct request_key *key)
+static __always_inline struct request_set *request_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 55;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&request_table, &index);
+	return bpf_map_lookup_elem(&sets_448, &index);
 }
 
-static __always_inline bool request_same(const struct request_key *x, const struct request_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 request_find(struct request_set *set, const struct key_dev_sector *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0] &&
-	       a[1] == b[1];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 request_find(struct request_set *set, const struct request_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && request_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_dev_sector_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool request_claim(struct request_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 request_claim_free(struct request_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool request_yield(struct request_set *set, const struct request_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !request_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen > mine || (seen == mine && other > way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct request_out {
@@ -181,7 +159,7 @@ struct request_out {
 
 struct request_record {
 	struct head head;
-	struct request_key key;
+	struct key_dev_sector key;
 	struct request_in in;
 	struct request_out out;
 };
@@ -189,31 +167,29 @@ struct request_record {
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 request_settle(struct request_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __noinline u32
+request_settle(struct request_set *set, u32 way, const struct key_dev_sector *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	struct request_key key = set->key[way];
+	struct counters *counters = counters_of(0);
 	s64 timeout = READ_ONCE(control.request_base) * 3LL;
 
-	if (!(state & REPORTED) && (s64)age > timeout) {
+	way = forget(way, at);
+	if (counters && !(state & REPORTED) && (s64)age > timeout) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&request_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct request_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->timeouts, 1);
 			if (record) {
-				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), flags };
-				record->key = key;
+				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), FLAG_LATE };
+				record->key = *key;
 				record->in = set->in[way];
 				__builtin_memset(&record->out, 0, sizeof(record->out));
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -226,97 +202,82 @@ static __noinline u32 request_settle(struct request_set *set, u32 way, u64 state
 	return (s64)age > (s64)(READ_ONCE(control.request_base) * 100LL);
 }
 
-static __noinline void request_sweep_slot(struct request_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void request_look(struct request_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL)) {
-		if (request_claim(set, way, &state)) {
-			request_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
-		return;
-	}
-
 	s64 timeout = READ_ONCE(control.request_base) * 3LL;
 
-	if (state & REPORTED || (s64)age <= timeout)
-		return;
-
-	/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
-	struct request_key key = set->key[way];
-	struct request_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-	if (record) {
-		record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
-		record->key = key;
-		record->in = set->in[way];
-		__builtin_memset(&record->out, 0, sizeof(record->out));
+	if (state > BUSY && !(state & REPORTED) && (s64)age > timeout) {
+		/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
+		struct key_dev_sector copy = set->key[way], *key = &copy;
+		struct request_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+		if (record) {
+			record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
+			record->key = *key;
+			record->in = set->in[way];
+			__builtin_memset(&record->out, 0, sizeof(record->out));
+		}
+		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+			return;
+		}
+		state |= REPORTED;
+		u32 rate_index = 0;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
+			add(&counters->suppressed, 1);
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		} else {
+			add(&counters->timeouts, 1);
+			if (record) {
+				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+			}
+		}
 	}
-	if (swap_if(&set->state[way], state, state | REPORTED) != state) {
-		if (record)
-			bpf_ringbuf_discard(record, 0);
+	if (state > BUSY && ((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL))) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
 		return;
 	}
-	u32 rate_index = 0;
-	struct rate *rate = bpf_map_lookup_elem(&request_rate, &rate_index);
-	if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
-		add(&counters->suppressed, 1);
-		if (record)
-			bpf_ringbuf_discard(record, 0);
+	if (state > BUSY && state & REPORTED)
 		return;
-	}
-	add(&counters->timeouts, 1);
-	if (!record) {
-		add(&counters->lost, 1);
-		return;
-	}
-	record->head.suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-	bpf_ringbuf_submit(record, 0);
-}
-
-static long request_sweep(void *map, u32 *index, struct request_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			request_sweep_slot(set, way, *at);
-	return 0;
+	enqueue(0, &set->next[way], place * WAYS + way + 1, state == BUSY ? at : opened);
 }
 
 /* rule.lt:7: out block_rq_complete key (dev, sector) capture error */
-static __always_inline void request_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now)
+static __always_inline void request_out(struct trace_event_raw_block_rq_completion *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u32 ev_dev = (u32)ctx->dev;
-	u64 ev_sector = (u64)ctx->sector;
 	s32 ev_error = (s32)ctx->error;
-	struct request_key key = {};
-	key.dev = (u32)(u64)ev_dev;
-	key.sector = (u64)ev_sector;
-	struct request_set *set = request_set_of(&key);
+	u32 place = (u32)(hash >> 55);
+	struct request_set *set = request_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = request_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = request_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!request_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > (s64)(READ_ONCE(control.request_base) * 3LL) || (s64)latency > (s64)(READ_ONCE(control.request_base) * 100LL)) && request_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && request_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -329,34 +290,34 @@ static __always_inline void request_out(struct trace_event_raw_block_rq_completi
 	struct request_out out;
 	out.error = (s64)ev_error;
 	if (out.error == 0LL && !strings_equal(set->in[way].rwbs, 2, (u64[]){0x4eULL}, 1)) {
-		u32 request_latency_index = 0;
-		struct request_latency *request_latency_ = bpf_map_lookup_elem(&request_latency, &request_latency_index);
-		if (request_latency_) {
+		u32 latency_counts_index = 0;
+		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+		if (latency_counts) {
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
-				add(&request_latency_->bucket[bucket], 1);
-			add(&request_latency_->sum, value);
-			if (value > (s64)request_latency_->max)
-				request_latency_->max = value;
+				add(&latency_counts->bucket[bucket], 1);
+			add(&latency_counts->sum, value);
+			if (value > (s64)latency_counts->max)
+				latency_counts->max = value;
 		}
 		s64 limit = READ_ONCE(control.request_base) + divide(set->in[way].bytes * READ_ONCE(control.request_per_mib), 1048576LL);
 		if ((s64)latency > limit) {
 			u32 rate_index = 0;
-			struct rate *rate = bpf_map_lookup_elem(&request_rate, &rate_index);
+			struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 			if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 				struct request_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-				u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+				u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 				add(&counters->alerts, 1);
 				if (record) {
 					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > (s64)(READ_ONCE(control.request_base) * 3LL) ? FLAG_LATE : 0) };
-					record->key = key;
+					record->key = *key;
 					record->in = set->in[way];
 					record->out = out;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)
@@ -371,52 +332,54 @@ static __always_inline void request_out(struct trace_event_raw_block_rq_completi
 }
 
 /* rule.lt:6: in block_rq_issue key (dev, sector) where bytes > page and bytes % 512 == 0 capture (bytes, rwbs) */
-static __always_inline void request_in(struct trace_event_raw_block_rq *ctx, u64 *now)
+static __always_inline void request_in(struct trace_event_raw_block_rq *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u32 ev_dev = (u32)ctx->dev;
-	u64 ev_sector = (u64)ctx->sector;
 	u32 ev_bytes = (u32)ctx->bytes;
-	if (!((s64)(u64)ev_bytes > (s64)READ_ONCE(control.request_page) && remainder((u64)ev_bytes, 512LL) == 0LL))
-		return;
-	struct request_key key = {};
-	key.dev = (u32)(u64)ev_dev;
-	key.sector = (u64)ev_sector;
-	struct request_set *set = request_set_of(&key);
+	u32 place = (u32)(hash >> 55);
+	struct request_set *set = request_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = request_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = request_find(set, key, WAYS, &state);
 	u64 age = at > state >> 1 ? at - (state >> 1) : 0;
 	if (state && !((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL))) {
 		add(&counters->kept, 1);
 		return;
 	}
 	add(&counters->opened, 1);
-	if (state && request_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > (s64)(READ_ONCE(control.request_base) * 3LL) || (s64)age > (s64)(READ_ONCE(control.request_base) * 100LL)) && request_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && request_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = request_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].bytes = (u64)ev_bytes;
 	__builtin_memset(set->in[way].rwbs, 0, 16);
 	bpf_probe_read_kernel_str(set->in[way].rwbs, 16, ctx->rwbs);
+	/* A slot that is in a queue already will be looked at before this measurement is overdue. */
+	if (!READ_ONCE(set->next[way]) && !enqueue(0, &set->next[way], place * WAYS + way + 1, at))
+		add(&counters->unqueued, 1);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && request_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = request_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_first(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp/block/block_rq_complete")
@@ -426,7 +389,14 @@ int on_block_rq_complete(struct trace_event_raw_block_rq_completion *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	request_out(ctx, &now);
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)ev_dev;
+	key_1.sector = (u64)ev_sector;
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	request_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -437,16 +407,71 @@ int on_block_rq_issue(struct trace_event_raw_block_rq *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	request_in(ctx, &now);
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
+	u32 ev_bytes = (u32)ctx->bytes;
+	if ((s64)(u64)ev_bytes > (s64)READ_ONCE(control.request_page) && remainder((u64)ev_bytes, 512LL) == 0LL) {
+		struct key_dev_sector key_1 = {};
+		key_1.dev = (u32)(u64)ev_dev;
+		key_1.sector = (u64)ev_sector;
+		u64 hash_1 = key_dev_sector_hash(&key_1);
+		request_in(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct request_set *set = place < 512 ? request_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		if (way < WAYS) {
+			way = forget(way, now);
+			u64 next = exchange(&set->next[way], 0);
+
+			request_look(set, way, place, now);
+			return next;
+		}
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			request_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_448(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 512) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&request_table, request_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_448, sweep_sets_448, &now, 0);
 	return 0;
 }

@@ -3,9 +3,13 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
 };
 
 struct control control SEC(".data");
@@ -28,6 +32,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,6 +48,76 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
+#include "sweep.bpf.h"
+
+struct histogram_11 {
+	u64 bucket[11];
+	u64 sum;
+	u64 max;
+};
+
+struct histogram_102 {
+	u64 bucket[102];
+	u64 sum;
+	u64 max;
+};
+
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 448 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[56]; });
+} sets_448 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 131);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 129);
+	__type(key, u32);
+	__type(value, struct histogram_102);
+} histograms_102 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct histogram_11);
+} histograms_11 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 261);
+	__type(key, u32);
+	__type(value, struct statistic);
+} statistics SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, u32);
+	__type(value, u32);
+} groups_used SEC(".maps");
+
 struct trace_event_raw_block_rq {
 	u32 bytes;
 	u32 dev;
@@ -51,12 +126,29 @@ struct trace_event_raw_block_rq {
 	u64 sector;
 } CORE;
 
-/* ---- io (rule.lt:1) ---- */
-
-struct io_key {
+struct key_dev_sector {
 	s64 dev;
 	u64 sector;
 };
+
+static __always_inline u64 key_dev_sector_hash(const struct key_dev_sector *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_dev_sector_same(const struct key_dev_sector *x, const struct key_dev_sector *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0] &&
+	       a[1] == b[1];
+}
+
+/* ---- io (rule.lt:1) ---- */
 
 struct io_in {
 	s64 bytes;
@@ -66,16 +158,9 @@ struct io_in {
 
 struct io_set {
 	u64 state[8];
-	struct io_key key[8];
+	struct key_dev_sector key[8];
 	struct io_in in[8];
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct io_set);
-} io_table SEC(".maps");
 
 struct io_by1_key {
 	s64 value0;
@@ -89,21 +174,15 @@ struct {
 	__type(value, u32);
 } io_by1 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} io_by1_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 io_by1_of(const struct io_by1_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&io_by1, group), *used;
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&io_by1, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&io_by1_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -125,21 +204,15 @@ struct {
 	__type(value, u32);
 } io_by2 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} io_by2_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 io_by2_of(const struct io_by2_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&io_by2, group), *used;
+	u32 index = 1, number;
+	u32 *known = bpf_map_lookup_elem(&io_by2, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&io_by2_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -161,21 +234,15 @@ struct {
 	__type(value, u32);
 } io_by3 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} io_by3_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 io_by3_of(const struct io_by3_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&io_by3, group), *used;
+	u32 index = 2, number;
+	u32 *known = bpf_map_lookup_elem(&io_by3, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&io_by3_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -186,257 +253,83 @@ static __always_inline u32 io_by3_of(const struct io_by3_key *group)
 	return known ? *known : 0;
 }
 
-struct io_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct io_latency);
-} io_latency SEC(".maps");
-
-struct io_hist1 {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct io_hist1);
-} io_hist1 SEC(".maps");
-
-struct io_hist2 {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct io_hist2);
-} io_hist2 SEC(".maps");
-
-struct io_hist3 {
-	u64 bucket[102];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct io_hist3);
-} io_hist3 SEC(".maps");
-
-struct io_hist4 {
-	u64 bucket[11];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct io_hist4);
-} io_hist4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct statistic);
-} io_stat1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct statistic);
-} io_stat2 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct statistic);
-} io_stat3 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct statistic);
-} io_stat4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct statistic);
-} io_stat5 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} io_rate SEC(".maps");
-
-static __always_inline struct io_set *io_set_of(const struct io_key *key)
+static __always_inline struct io_set *io_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&io_table, &index);
+	return bpf_map_lookup_elem(&sets_448, &index);
 }
 
-static __always_inline bool io_same(const struct io_key *x, const struct io_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 io_find(struct io_set *set, const struct key_dev_sector *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0] &&
-	       a[1] == b[1];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 io_find(struct io_set *set, const struct io_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && io_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_dev_sector_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool io_claim(struct io_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 io_claim_free(struct io_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool io_yield(struct io_set *set, const struct io_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !io_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct io_record {
 	struct head head;
-	struct io_key key;
+	struct key_dev_sector key;
 	struct io_in in;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 io_settle(struct io_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+io_settle(struct io_set *set, u32 way, const struct key_dev_sector *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void io_sweep_slot(struct io_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void io_look(struct io_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (io_claim(set, way, &state)) {
-			io_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long io_sweep(void *map, u32 *index, struct io_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			io_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:3: out block_io_done key (dev, sector) */
-static __always_inline void io_out(u64 *ctx, u64 *now)
+static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
 {
-	struct request *rq = (void *)ctx[0];
-	struct io_key key = {};
-	key.dev = (u32)(u64)request_dev(rq);
-	key.sector = (u64)request_sector(rq);
-	struct io_set *set = io_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct io_set *set = io_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = io_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = io_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!io_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && io_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && io_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -446,7 +339,7 @@ static __always_inline void io_out(u64 *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	struct io_by1_key by1_key = {};
-	by1_key.value0 = key.dev;
+	by1_key.value0 = key->dev;
 	__builtin_memset(by1_key.value1, 0, 16);
 	__builtin_memcpy(by1_key.value1, set->in[way].rwbs, 16);
 	u32 by1_number = io_by1_of(&by1_key);
@@ -455,140 +348,141 @@ static __always_inline void io_out(u64 *ctx, u64 *now)
 	__builtin_memcpy(by2_key.value0, set->in[way].rwbs, 16);
 	u32 by2_number = io_by2_of(&by2_key);
 	struct io_by3_key by3_key = {};
-	by3_key.value0 = key.dev;
+	by3_key.value0 = key->dev;
 	u32 by3_number = io_by3_of(&by3_key);
-	u32 io_latency_index = 0;
-	struct io_latency *io_latency_ = bpf_map_lookup_elem(&io_latency, &io_latency_index);
-	if (io_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&io_latency_->bucket[bucket], 1);
-		add(&io_latency_->sum, value);
-		if (value > (s64)io_latency_->max)
-			io_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	u32 io_hist1_index = by1_number;
-	struct io_hist1 *io_hist1_ = bpf_map_lookup_elem(&io_hist1, &io_hist1_index);
-	if (io_hist1_) {
+	u32 hist1_counts_index = 1 + by1_number;
+	struct histogram_656 *hist1_counts = bpf_map_lookup_elem(&histograms_656, &hist1_counts_index);
+	if (hist1_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&io_hist1_->bucket[bucket], 1);
-		add(&io_hist1_->sum, value);
-		if (value > (s64)io_hist1_->max)
-			io_hist1_->max = value;
+			add(&hist1_counts->bucket[bucket], 1);
+		add(&hist1_counts->sum, value);
+		if (value > (s64)hist1_counts->max)
+			hist1_counts->max = value;
 	}
-	u32 io_hist2_index = 0;
-	struct io_hist2 *io_hist2_ = bpf_map_lookup_elem(&io_hist2, &io_hist2_index);
-	if (io_hist2_) {
+	u32 hist2_counts_index = 130;
+	struct histogram_656 *hist2_counts = bpf_map_lookup_elem(&histograms_656, &hist2_counts_index);
+	if (hist2_counts) {
 		s64 value = set->in[way].bytes;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&io_hist2_->bucket[bucket], 1);
-		add(&io_hist2_->sum, value);
-		if (value > (s64)io_hist2_->max)
-			io_hist2_->max = value;
+			add(&hist2_counts->bucket[bucket], 1);
+		add(&hist2_counts->sum, value);
+		if (value > (s64)hist2_counts->max)
+			hist2_counts->max = value;
 	}
-	u32 io_hist3_index = by2_number;
-	struct io_hist3 *io_hist3_ = bpf_map_lookup_elem(&io_hist3, &io_hist3_index);
-	if (io_hist3_) {
+	u32 hist3_counts_index = by2_number;
+	struct histogram_102 *hist3_counts = bpf_map_lookup_elem(&histograms_102, &hist3_counts_index);
+	if (hist3_counts) {
 		s64 value = (s64)latency;
 		u64 place = value < 0LL ? 0 : 1 + (u64)(value - 0LL) / 100000ULL;
 		u32 bucket = place < 101 ? place : 101;
 
 		OPAQUE(bucket);
 		if (bucket < 102)
-			add(&io_hist3_->bucket[bucket], 1);
-		add(&io_hist3_->sum, value);
-		if (value > (s64)io_hist3_->max)
-			io_hist3_->max = value;
+			add(&hist3_counts->bucket[bucket], 1);
+		add(&hist3_counts->sum, value);
+		if (value > (s64)hist3_counts->max)
+			hist3_counts->max = value;
 	}
-	u32 io_hist4_index = 0;
-	struct io_hist4 *io_hist4_ = bpf_map_lookup_elem(&io_hist4, &io_hist4_index);
-	if (io_hist4_) {
+	u32 hist4_counts_index = 0;
+	struct histogram_11 *hist4_counts = bpf_map_lookup_elem(&histograms_11, &hist4_counts_index);
+	if (hist4_counts) {
 		s64 value = set->in[way].nr_sector;
 		u64 place = value < -8LL ? 0 : 1 + (u64)(value - -8LL) / 8ULL;
 		u32 bucket = place < 10 ? place : 10;
 
 		OPAQUE(bucket);
 		if (bucket < 11)
-			add(&io_hist4_->bucket[bucket], 1);
-		add(&io_hist4_->sum, value);
-		if (value > (s64)io_hist4_->max)
-			io_hist4_->max = value;
+			add(&hist4_counts->bucket[bucket], 1);
+		add(&hist4_counts->sum, value);
+		if (value > (s64)hist4_counts->max)
+			hist4_counts->max = value;
 	}
-	u32 io_stat1_index = by3_number;
-	struct statistic *io_stat1_ = bpf_map_lookup_elem(&io_stat1, &io_stat1_index);
-	if (io_stat1_)
-		statistic_add(io_stat1_, 1LL);
-	u32 io_stat2_index = 0;
-	struct statistic *io_stat2_ = bpf_map_lookup_elem(&io_stat2, &io_stat2_index);
-	if (io_stat2_)
-		statistic_add(io_stat2_, set->in[way].bytes);
-	u32 io_stat3_index = by1_number;
-	struct statistic *io_stat3_ = bpf_map_lookup_elem(&io_stat3, &io_stat3_index);
-	if (io_stat3_)
-		statistic_add(io_stat3_, (s64)latency);
-	u32 io_stat4_index = 0;
-	struct statistic *io_stat4_ = bpf_map_lookup_elem(&io_stat4, &io_stat4_index);
-	if (io_stat4_)
-		statistic_add(io_stat4_, (s64)latency);
-	u32 io_stat5_index = 0;
-	struct statistic *io_stat5_ = bpf_map_lookup_elem(&io_stat5, &io_stat5_index);
-	if (io_stat5_)
-		statistic_add(io_stat5_, (s64)latency);
+	u32 stat1_index = by3_number;
+	struct statistic *stat1 = bpf_map_lookup_elem(&statistics, &stat1_index);
+	if (stat1)
+		statistic_add(stat1, 1LL);
+	u32 stat2_index = 129;
+	struct statistic *stat2 = bpf_map_lookup_elem(&statistics, &stat2_index);
+	if (stat2)
+		statistic_add(stat2, set->in[way].bytes);
+	u32 stat3_index = 130 + by1_number;
+	struct statistic *stat3 = bpf_map_lookup_elem(&statistics, &stat3_index);
+	if (stat3)
+		statistic_add(stat3, (s64)latency);
+	u32 stat4_index = 259;
+	struct statistic *stat4 = bpf_map_lookup_elem(&statistics, &stat4_index);
+	if (stat4)
+		statistic_add(stat4, (s64)latency);
+	u32 stat5_index = 260;
+	struct statistic *stat5 = bpf_map_lookup_elem(&statistics, &stat5_index);
+	if (stat5)
+		statistic_add(stat5, (s64)latency);
 	publish(&set->state[way], 0);
 }
 
 /* rule.lt:2: in block_io_start key (dev, sector) capture (bytes, rwbs, nr_sector) */
-static __always_inline void io_in(struct trace_event_raw_block_rq *ctx, u64 *now)
+static __always_inline void io_in(struct trace_event_raw_block_rq *ctx, u64 *now, const struct key_dev_sector *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u32 ev_dev = (u32)ctx->dev;
-	u64 ev_sector = (u64)ctx->sector;
 	u32 ev_bytes = (u32)ctx->bytes;
 	u32 ev_nr_sector = (u32)ctx->nr_sector;
-	struct io_key key = {};
-	key.dev = (u32)(u64)ev_dev;
-	key.sector = (u64)ev_sector;
-	struct io_set *set = io_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct io_set *set = io_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = io_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = io_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && io_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && io_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && io_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = io_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].bytes = (u64)ev_bytes;
 	__builtin_memset(set->in[way].rwbs, 0, 16);
 	bpf_probe_read_kernel_str(set->in[way].rwbs, 16, ctx->rwbs);
 	set->in[way].nr_sector = (u64)ev_nr_sector;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && io_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = io_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp_btf/block_io_done")
@@ -598,7 +492,12 @@ int on_block_io_done(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_out(ctx, &now);
+	struct request *rq = (void *)ctx[0];
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)request_dev(rq);
+	key_1.sector = (u64)request_sector(rq);
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	io_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -609,16 +508,61 @@ int on_block_io_start(struct trace_event_raw_block_rq *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	io_in(ctx, &now);
+	OPAQUE(ctx);
+	u32 ev_dev = (u32)ctx->dev;
+	u64 ev_sector = (u64)ctx->sector;
+	struct key_dev_sector key_1 = {};
+	key_1.dev = (u32)(u64)ev_dev;
+	key_1.sector = (u64)ev_sector;
+	u64 hash_1 = key_dev_sector_hash(&key_1);
+	io_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct io_set *set = place < 8192 ? io_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			io_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_448(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&io_table, io_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_448, sweep_sets_448, &now, 0);
 	return 0;
 }

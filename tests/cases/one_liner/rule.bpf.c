@@ -3,9 +3,15 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 rule_1_timeout;
+	s64 rule_1_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +34,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,144 +50,115 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- rule:1 (rule.lt:1) ---- */
+#include "sweep.bpf.h"
 
-struct rule_1_key {
-	s64 pid;
-};
-
-struct rule_1_set {
-	u64 state[8];
-	struct rule_1_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct rule_1_set);
-} rule_1_table SEC(".maps");
-
-struct rule_1_latency {
+struct histogram_656 {
 	u64 bucket[656];
 	u64 sum;
 	u64 max;
 };
 
+/* Sets of 192 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[24]; });
+} sets_192 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct rule_1_latency);
-} rule_1_latency SEC(".maps");
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct rate);
-} rule_1_rate SEC(".maps");
+} rates SEC(".maps");
 
-static __always_inline struct rule_1_set *rule_1_set_of(const struct rule_1_key *key)
+struct key_pid {
+	s64 pid;
+};
+
+static __always_inline u64 key_pid_hash(const struct key_pid *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&rule_1_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool rule_1_same(const struct rule_1_key *x, const struct rule_1_key *y)
+static __always_inline bool key_pid_same(const struct key_pid *x, const struct key_pid *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
 	return a[0] == b[0];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 rule_1_find(struct rule_1_set *set, const struct rule_1_key *key, u64 *state)
+/* ---- rule:1 (rule.lt:1) ---- */
+
+struct rule_1_set {
+	u64 state[8];
+	u64 next[8];
+	struct key_pid key[8];
+};
+
+static __always_inline struct rule_1_set *rule_1_set(u32 place)
 {
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_192, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 rule_1_find(struct rule_1_set *set, const struct key_pid *key, u32 not, u64 *state)
+{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && rule_1_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_pid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool rule_1_claim(struct rule_1_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 rule_1_claim_free(struct rule_1_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool rule_1_yield(struct rule_1_set *set, const struct rule_1_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !rule_1_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct rule_1_record {
 	struct head head;
-	struct rule_1_key key;
+	struct key_pid key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 rule_1_settle(struct rule_1_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __noinline u32
+rule_1_settle(struct rule_1_set *set, u32 way, const struct key_pid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	struct rule_1_key key = set->key[way];
-	s64 timeout = 6000LL;
+	struct counters *counters = counters_of(0);
+	s64 timeout = READ_ONCE(control.rule_1_timeout);
 
-	if (!(state & REPORTED) && (s64)age > timeout) {
+	way = forget(way, at);
+	if (counters && !(state & REPORTED) && (s64)age > timeout) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&rule_1_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct rule_1_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->timeouts, 1);
 			if (record) {
-				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), flags };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), FLAG_LATE };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -190,129 +168,115 @@ static __noinline u32 rule_1_settle(struct rule_1_set *set, u32 way, u64 state, 
 			add(&counters->suppressed, 1);
 		}
 	}
-	return (s64)age > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL));
+	return (s64)age > (s64)(((s64)(READ_ONCE(control.rule_1_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.rule_1_timeout) * 10LL : 60000000000LL));
 }
 
-static __noinline void rule_1_sweep_slot(struct rule_1_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL))) {
-		if (rule_1_claim(set, way, &state)) {
-			rule_1_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
+	s64 timeout = READ_ONCE(control.rule_1_timeout);
+
+	if (state > BUSY && !(state & REPORTED) && (s64)age > timeout) {
+		/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
+		struct key_pid copy = set->key[way], *key = &copy;
+		struct rule_1_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+		if (record) {
+			record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
+			record->key = *key;
 		}
+		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+			return;
+		}
+		state |= REPORTED;
+		u32 rate_index = 0;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
+			add(&counters->suppressed, 1);
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		} else {
+			add(&counters->timeouts, 1);
+			if (record) {
+				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+			}
+		}
+	}
+	if (state > BUSY && ((s64)age > (s64)(((s64)(READ_ONCE(control.rule_1_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.rule_1_timeout) * 10LL : 60000000000LL)))) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
 		return;
 	}
-
-	s64 timeout = 6000LL;
-
-	if (state & REPORTED || (s64)age <= timeout)
+	if (state > BUSY && state & REPORTED)
 		return;
-
-	/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
-	struct rule_1_key key = set->key[way];
-	struct rule_1_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-	if (record) {
-		record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
-		record->key = key;
-	}
-	if (swap_if(&set->state[way], state, state | REPORTED) != state) {
-		if (record)
-			bpf_ringbuf_discard(record, 0);
-		return;
-	}
-	u32 rate_index = 0;
-	struct rate *rate = bpf_map_lookup_elem(&rule_1_rate, &rate_index);
-	if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
-		add(&counters->suppressed, 1);
-		if (record)
-			bpf_ringbuf_discard(record, 0);
-		return;
-	}
-	add(&counters->timeouts, 1);
-	if (!record) {
-		add(&counters->lost, 1);
-		return;
-	}
-	record->head.suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-	bpf_ringbuf_submit(record, 0);
-}
-
-static long rule_1_sweep(void *map, u32 *index, struct rule_1_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			rule_1_sweep_slot(set, way, *at);
-	return 0;
+	enqueue(0, &set->next[way], place * WAYS + way + 1, state == BUSY ? at : opened);
 }
 
 /* rule.lt:1: out sched_switch key next_pid */
-static __always_inline void rule_1_out(u64 *ctx, u64 *now)
+static __always_inline void rule_1_out(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *next = (void *)ctx[2];
-	struct rule_1_key key = {};
-	key.pid = (u32)(s64)next->pid;
-	struct rule_1_set *set = rule_1_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rule_1_set *set = rule_1_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = rule_1_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = rule_1_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!rule_1_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 6000LL || (s64)latency > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL))) && rule_1_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && rule_1_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 rule_1_latency_index = 0;
-	struct rule_1_latency *rule_1_latency_ = bpf_map_lookup_elem(&rule_1_latency, &rule_1_latency_index);
-	if (rule_1_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&rule_1_latency_->bucket[bucket], 1);
-		add(&rule_1_latency_->sum, value);
-		if (value > (s64)rule_1_latency_->max)
-			rule_1_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 5000LL;
+	s64 limit = READ_ONCE(control.rule_1_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&rule_1_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct rule_1_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > 6000LL ? FLAG_LATE : 0) };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT | (state & REPORTED || (s64)latency > READ_ONCE(control.rule_1_timeout) ? FLAG_LATE : 0) };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -322,42 +286,47 @@ static __always_inline void rule_1_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 /* rule.lt:1: in sched_wakeup key pid */
-static __always_inline void rule_1_in(u64 *ctx, u64 *now)
+static __always_inline void rule_1_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
-	struct task_struct *p = (void *)ctx[0];
-	struct rule_1_key key = {};
-	key.pid = (u32)(s64)p->pid;
-	struct rule_1_set *set = rule_1_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rule_1_set *set = rule_1_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = rule_1_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = rule_1_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && rule_1_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 6000LL || (s64)age > (s64)(((s64)(6000LL * 10LL) > 60000000000LL ? 6000LL * 10LL : 60000000000LL))) && rule_1_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && rule_1_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = rule_1_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
+	/* A slot that is in a queue already will be looked at before this measurement is overdue. */
+	if (!READ_ONCE(set->next[way]) && !enqueue(0, &set->next[way], place * WAYS + way + 1, at))
+		add(&counters->unqueued, 1);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && rule_1_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = rule_1_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 SEC("tp_btf/sched_switch")
@@ -367,7 +336,11 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_1_out(ctx, &now);
+	struct task_struct *next = (void *)ctx[2];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)next->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	rule_1_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -378,16 +351,65 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_1_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	struct key_pid key_1 = {};
+	key_1.pid = (u32)(s64)p->pid;
+	u64 hash_1 = key_pid_hash(&key_1);
+	rule_1_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct rule_1_set *set = place < 8192 ? rule_1_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		if (way < WAYS) {
+			way = forget(way, now);
+			u64 next = exchange(&set->next[way], 0);
+
+			rule_1_look(set, way, place, now);
+			return next;
+		}
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			rule_1_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_192(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&rule_1_table, rule_1_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_192, sweep_sets_192, &now, 0);
 	return 0;
 }

@@ -3,9 +3,15 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 rx_thresh;
+	s64 rx_expire;
 };
 
 struct control control SEC(".data");
@@ -28,6 +34,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -42,6 +49,43 @@ static __always_inline struct counters *counters_of(u32 rule)
 {
 	return bpf_map_lookup_elem(&counters, &rule);
 }
+
+#include "sweep.bpf.h"
+
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 640 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[80]; });
+} sets_640 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 130);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} groups_used SEC(".maps");
 
 struct trace_event_raw_consume_skb {
 	void *skbaddr;
@@ -61,11 +105,26 @@ struct trace_event_raw_skb_copy_datagram_iovec {
 	void *skbaddr;
 } CORE;
 
-/* ---- rx (rule.lt:1) ---- */
-
-struct rx_key {
+struct key_skbaddr {
 	u64 skbaddr;
 };
+
+static __always_inline u64 key_skbaddr_hash(const struct key_skbaddr *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_skbaddr_same(const struct key_skbaddr *x, const struct key_skbaddr *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+/* ---- rx (rule.lt:1) ---- */
 
 struct rx_in {
 	char name[64] __attribute__((aligned(8)));
@@ -73,16 +132,9 @@ struct rx_in {
 
 struct rx_set {
 	u64 state[8];
-	struct rx_key key[8];
+	struct key_skbaddr key[8];
 	struct rx_in in[8];
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct rx_set);
-} rx_table SEC(".maps");
 
 struct rx_by1_key {
 	s64 value0;
@@ -95,21 +147,15 @@ struct {
 	__type(value, u32);
 } rx_by1 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} rx_by1_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 rx_by1_of(const struct rx_by1_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&rx_by1, group), *used;
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&rx_by1, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&rx_by1_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -120,106 +166,27 @@ static __always_inline u32 rx_by1_of(const struct rx_by1_key *group)
 	return known ? *known : 0;
 }
 
-struct rx_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rx_latency);
-} rx_latency SEC(".maps");
-
-struct rx_hist1 {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct rx_hist1);
-} rx_hist1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} rx_rate SEC(".maps");
-
-static __always_inline struct rx_set *rx_set_of(const struct rx_key *key)
+static __always_inline struct rx_set *rx_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&rx_table, &index);
+	return bpf_map_lookup_elem(&sets_640, &index);
 }
 
-static __always_inline bool rx_same(const struct rx_key *x, const struct rx_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 rx_find(struct rx_set *set, const struct key_skbaddr *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 rx_find(struct rx_set *set, const struct rx_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && rx_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_skbaddr_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool rx_claim(struct rx_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 rx_claim_free(struct rx_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool rx_yield(struct rx_set *set, const struct rx_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !rx_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct rx_out {
@@ -228,7 +195,7 @@ struct rx_out {
 
 struct rx_record {
 	struct head head;
-	struct rx_key key;
+	struct key_skbaddr key;
 	struct rx_in in;
 	struct rx_out out;
 };
@@ -236,59 +203,40 @@ struct rx_record {
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 rx_settle(struct rx_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+rx_settle(struct rx_set *set, u32 way, const struct key_skbaddr *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	return (s64)age > 1000000000LL;
+	return (s64)age > READ_ONCE(control.rx_expire);
 }
 
-static __noinline void rx_sweep_slot(struct rx_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void rx_look(struct rx_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 1000000000LL) {
-		if (rx_claim(set, way, &state)) {
-			rx_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > READ_ONCE(control.rx_expire))) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long rx_sweep(void *map, u32 *index, struct rx_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			rx_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:5: cancel net_dev_queue key skbaddr where latency > 1s */
-static __always_inline void rx_cancel(struct trace_event_raw_net_dev_template *ctx, u64 *now)
+static __always_inline void rx_cancel(struct trace_event_raw_net_dev_template *ctx, u64 *now, const struct key_skbaddr *key, u64 hash)
 {
-	OPAQUE(ctx);
-	u64 ev_skbaddr = (u64)ctx->skbaddr;
-	struct rx_key key = {};
-	key.skbaddr = (u64)ev_skbaddr;
-	struct rx_set *set = rx_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rx_set *set = rx_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = rx_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = rx_find(set, key, WAYS, &state);
 	if (!state) {
 		return;
 	}
@@ -296,10 +244,10 @@ static __always_inline void rx_cancel(struct trace_event_raw_net_dev_template *c
 	u64 latency = at > opened ? at - opened : 0;
 	if (!((s64)latency > 1000000000LL))
 		return;
-	if (!rx_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		return;
 	}
-	if (((s64)latency > 1000000000LL) && rx_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && rx_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		publish(&set->state[way], 0);
 		return;
@@ -309,68 +257,67 @@ static __always_inline void rx_cancel(struct trace_event_raw_net_dev_template *c
 }
 
 /* rule.lt:1: in netif_receive_skb key skbaddr capture name */
-static __always_inline void rx_in(struct trace_event_raw_net_dev_template *ctx, u64 *now)
+static __always_inline void rx_in(struct trace_event_raw_net_dev_template *ctx, u64 *now, const struct key_skbaddr *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u64 ev_skbaddr = (u64)ctx->skbaddr;
-	struct rx_key key = {};
-	key.skbaddr = (u64)ev_skbaddr;
-	struct rx_set *set = rx_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rx_set *set = rx_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = rx_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = rx_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && rx_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 1000000000LL) && rx_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && rx_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = rx_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	__builtin_memset(set->in[way].name, 0, 64);
 	bpf_probe_read_kernel_str(set->in[way].name, 64, (void *)ctx + (ctx->__data_loc_name & 0xffff));
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && rx_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = rx_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:3: out consume_skb key skbaddr as consumed */
-static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 *now)
+static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 *now, const struct key_skbaddr *key, u64 hash)
 {
-	OPAQUE(ctx);
-	u64 ev_skbaddr = (u64)ctx->skbaddr;
-	struct rx_key key = {};
-	key.skbaddr = (u64)ev_skbaddr;
-	struct rx_set *set = rx_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rx_set *set = rx_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = rx_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = rx_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!rx_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 1000000000LL) && rx_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && rx_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -384,47 +331,47 @@ static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);
-		u32 rx_latency_index = 0;
-		struct rx_latency *rx_latency_ = bpf_map_lookup_elem(&rx_latency, &rx_latency_index);
-		if (rx_latency_) {
+		u32 latency_counts_index = 0;
+		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+		if (latency_counts) {
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
-				add(&rx_latency_->bucket[bucket], 1);
-			add(&rx_latency_->sum, value);
-			if (value > (s64)rx_latency_->max)
-				rx_latency_->max = value;
+				add(&latency_counts->bucket[bucket], 1);
+			add(&latency_counts->sum, value);
+			if (value > (s64)latency_counts->max)
+				latency_counts->max = value;
 		}
-		u32 rx_hist1_index = by1_number;
-		struct rx_hist1 *rx_hist1_ = bpf_map_lookup_elem(&rx_hist1, &rx_hist1_index);
-		if (rx_hist1_) {
+		u32 hist1_counts_index = 1 + by1_number;
+		struct histogram_656 *hist1_counts = bpf_map_lookup_elem(&histograms_656, &hist1_counts_index);
+		if (hist1_counts) {
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
-				add(&rx_hist1_->bucket[bucket], 1);
-			add(&rx_hist1_->sum, value);
-			if (value > (s64)rx_hist1_->max)
-				rx_hist1_->max = value;
+				add(&hist1_counts->bucket[bucket], 1);
+			add(&hist1_counts->sum, value);
+			if (value > (s64)hist1_counts->max)
+				hist1_counts->max = value;
 		}
-		s64 limit = 5000000LL;
+		s64 limit = READ_ONCE(control.rx_thresh);
 		if ((s64)latency > limit) {
 			u32 rate_index = 0;
-			struct rate *rate = bpf_map_lookup_elem(&rx_rate, &rate_index);
+			struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 			if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 				struct rx_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-				u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+				u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 				add(&counters->alerts, 1);
 				if (record) {
 					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-					record->key = key;
+					record->key = *key;
 					record->in = set->in[way];
 					record->out.reason = 0;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)
@@ -439,31 +386,28 @@ static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 
 }
 
 /* rule.lt:4: out kfree_skb key skbaddr capture reason as dropped */
-static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 *now)
+static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 *now, const struct key_skbaddr *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u64 ev_skbaddr = (u64)ctx->skbaddr;
 	u32 ev_reason = (u32)ctx->reason;
-	struct rx_key key = {};
-	key.skbaddr = (u64)ev_skbaddr;
-	struct rx_set *set = rx_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rx_set *set = rx_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = rx_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = rx_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!rx_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 1000000000LL) && rx_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && rx_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -477,47 +421,47 @@ static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);
-		u32 rx_latency_index = 0;
-		struct rx_latency *rx_latency_ = bpf_map_lookup_elem(&rx_latency, &rx_latency_index);
-		if (rx_latency_) {
+		u32 latency_counts_index = 0;
+		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+		if (latency_counts) {
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
-				add(&rx_latency_->bucket[bucket], 1);
-			add(&rx_latency_->sum, value);
-			if (value > (s64)rx_latency_->max)
-				rx_latency_->max = value;
+				add(&latency_counts->bucket[bucket], 1);
+			add(&latency_counts->sum, value);
+			if (value > (s64)latency_counts->max)
+				latency_counts->max = value;
 		}
-		u32 rx_hist1_index = by1_number;
-		struct rx_hist1 *rx_hist1_ = bpf_map_lookup_elem(&rx_hist1, &rx_hist1_index);
-		if (rx_hist1_) {
+		u32 hist1_counts_index = 1 + by1_number;
+		struct histogram_656 *hist1_counts = bpf_map_lookup_elem(&histograms_656, &hist1_counts_index);
+		if (hist1_counts) {
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
-				add(&rx_hist1_->bucket[bucket], 1);
-			add(&rx_hist1_->sum, value);
-			if (value > (s64)rx_hist1_->max)
-				rx_hist1_->max = value;
+				add(&hist1_counts->bucket[bucket], 1);
+			add(&hist1_counts->sum, value);
+			if (value > (s64)hist1_counts->max)
+				hist1_counts->max = value;
 		}
-		s64 limit = 5000000LL;
+		s64 limit = READ_ONCE(control.rx_thresh);
 		if ((s64)latency > limit) {
 			u32 rate_index = 0;
-			struct rate *rate = bpf_map_lookup_elem(&rx_rate, &rate_index);
+			struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 			if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 				struct rx_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-				u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+				u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 				add(&counters->alerts, 1);
 				if (record) {
 					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-					record->key = key;
+					record->key = *key;
 					record->in = set->in[way];
 					record->out.reason = (u64)ev_reason;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)
@@ -532,30 +476,26 @@ static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 
 }
 
 /* rule.lt:2: out skb_copy_datagram_iovec key skbaddr as delivered */
-static __always_inline void rx_out_3(struct trace_event_raw_skb_copy_datagram_iovec *ctx, u64 *now)
+static __always_inline void rx_out_3(struct trace_event_raw_skb_copy_datagram_iovec *ctx, u64 *now, const struct key_skbaddr *key, u64 hash)
 {
-	OPAQUE(ctx);
-	u64 ev_skbaddr = (u64)ctx->skbaddr;
-	struct rx_key key = {};
-	key.skbaddr = (u64)ev_skbaddr;
-	struct rx_set *set = rx_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rx_set *set = rx_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = rx_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = rx_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!rx_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 1000000000LL) && rx_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && rx_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -569,47 +509,47 @@ static __always_inline void rx_out_3(struct trace_event_raw_skb_copy_datagram_io
 		struct rx_by1_key by1_key = {};
 		by1_key.value0 = outcome;
 		u32 by1_number = rx_by1_of(&by1_key);
-		u32 rx_latency_index = 0;
-		struct rx_latency *rx_latency_ = bpf_map_lookup_elem(&rx_latency, &rx_latency_index);
-		if (rx_latency_) {
+		u32 latency_counts_index = 0;
+		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+		if (latency_counts) {
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
-				add(&rx_latency_->bucket[bucket], 1);
-			add(&rx_latency_->sum, value);
-			if (value > (s64)rx_latency_->max)
-				rx_latency_->max = value;
+				add(&latency_counts->bucket[bucket], 1);
+			add(&latency_counts->sum, value);
+			if (value > (s64)latency_counts->max)
+				latency_counts->max = value;
 		}
-		u32 rx_hist1_index = by1_number;
-		struct rx_hist1 *rx_hist1_ = bpf_map_lookup_elem(&rx_hist1, &rx_hist1_index);
-		if (rx_hist1_) {
+		u32 hist1_counts_index = 1 + by1_number;
+		struct histogram_656 *hist1_counts = bpf_map_lookup_elem(&histograms_656, &hist1_counts_index);
+		if (hist1_counts) {
 			s64 value = (s64)latency;
 			u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
-				add(&rx_hist1_->bucket[bucket], 1);
-			add(&rx_hist1_->sum, value);
-			if (value > (s64)rx_hist1_->max)
-				rx_hist1_->max = value;
+				add(&hist1_counts->bucket[bucket], 1);
+			add(&hist1_counts->sum, value);
+			if (value > (s64)hist1_counts->max)
+				hist1_counts->max = value;
 		}
-		s64 limit = 5000000LL;
+		s64 limit = READ_ONCE(control.rx_thresh);
 		if ((s64)latency > limit) {
 			u32 rate_index = 0;
-			struct rate *rate = bpf_map_lookup_elem(&rx_rate, &rate_index);
+			struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 			if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 				struct rx_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-				u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+				u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 				add(&counters->alerts, 1);
 				if (record) {
 					record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-					record->key = key;
+					record->key = *key;
 					record->in = set->in[way];
 					record->out.reason = 0;
-					bpf_ringbuf_submit(record, 0);
+					bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 				} else {
 					add(&counters->lost, 1);
 					if (rate && suppressed)
@@ -630,7 +570,12 @@ int on_net_dev_queue(struct trace_event_raw_net_dev_template *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_cancel(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
+	struct key_skbaddr key_1 = {};
+	key_1.skbaddr = (u64)ev_skbaddr;
+	u64 hash_1 = key_skbaddr_hash(&key_1);
+	rx_cancel(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -641,7 +586,12 @@ int on_netif_receive_skb(struct trace_event_raw_net_dev_template *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_in(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
+	struct key_skbaddr key_1 = {};
+	key_1.skbaddr = (u64)ev_skbaddr;
+	u64 hash_1 = key_skbaddr_hash(&key_1);
+	rx_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -652,7 +602,12 @@ int on_consume_skb(struct trace_event_raw_consume_skb *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_out(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
+	struct key_skbaddr key_1 = {};
+	key_1.skbaddr = (u64)ev_skbaddr;
+	u64 hash_1 = key_skbaddr_hash(&key_1);
+	rx_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -663,7 +618,12 @@ int on_kfree_skb(struct trace_event_raw_kfree_skb *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_out_2(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
+	struct key_skbaddr key_1 = {};
+	key_1.skbaddr = (u64)ev_skbaddr;
+	u64 hash_1 = key_skbaddr_hash(&key_1);
+	rx_out_2(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -674,16 +634,59 @@ int on_skb_copy_datagram_iovec(struct trace_event_raw_skb_copy_datagram_iovec *c
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rx_out_3(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_skbaddr = (u64)ctx->skbaddr;
+	struct key_skbaddr key_1 = {};
+	key_1.skbaddr = (u64)ev_skbaddr;
+	u64 hash_1 = key_skbaddr_hash(&key_1);
+	rx_out_3(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct rx_set *set = place < 8192 ? rx_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			rx_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_640(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&rx_table, rx_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_640, sweep_sets_640, &now, 0);
 	return 0;
 }

@@ -3,9 +3,14 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 storm_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +33,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,12 +49,66 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- storm (rule.lt:1) ---- */
+#include "sweep.bpf.h"
 
-struct storm_key {
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 704 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[88]; });
+} sets_704 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 129);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} groups_used SEC(".maps");
+
+struct key_id_irq {
 	s64 id;
 	s64 irq;
 };
+
+static __always_inline u64 key_id_irq_hash(const struct key_id_irq *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_id_irq_same(const struct key_id_irq *x, const struct key_id_irq *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0] &&
+	       a[1] == b[1];
+}
+
+/* ---- storm (rule.lt:1) ---- */
 
 struct storm_in {
 	char name[64] __attribute__((aligned(8)));
@@ -56,16 +116,9 @@ struct storm_in {
 
 struct storm_set {
 	u64 state[8];
-	struct storm_key key[8];
+	struct key_id_irq key[8];
 	struct storm_in in[8];
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct storm_set);
-} storm_table SEC(".maps");
 
 struct storm_by1_key {
 	char value0[64] __attribute__((aligned(8)));
@@ -79,21 +132,15 @@ struct {
 	__type(value, u32);
 } storm_by1 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} storm_by1_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 storm_by1_of(const struct storm_by1_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&storm_by1, group), *used;
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&storm_by1, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&storm_by1_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -104,209 +151,124 @@ static __always_inline u32 storm_by1_of(const struct storm_by1_key *group)
 	return known ? *known : 0;
 }
 
-struct storm_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct storm_latency);
-} storm_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct rate);
-} storm_rate SEC(".maps");
-
-static __always_inline struct storm_set *storm_set_of(const struct storm_key *key)
+static __always_inline struct storm_set *storm_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&storm_table, &index);
+	return bpf_map_lookup_elem(&sets_704, &index);
 }
 
-static __always_inline bool storm_same(const struct storm_key *x, const struct storm_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 storm_find(struct storm_set *set, const struct key_id_irq *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0] &&
-	       a[1] == b[1];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 storm_find(struct storm_set *set, const struct storm_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && storm_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_id_irq_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool storm_claim(struct storm_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 storm_claim_free(struct storm_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool storm_yield(struct storm_set *set, const struct storm_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !storm_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct storm_record {
 	struct head head;
-	struct storm_key key;
+	struct key_id_irq key;
 	struct storm_in in;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 storm_settle(struct storm_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+storm_settle(struct storm_set *set, u32 way, const struct key_id_irq *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void storm_sweep_slot(struct storm_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void storm_look(struct storm_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (storm_claim(set, way, &state)) {
-			storm_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long storm_sweep(void *map, u32 *index, struct storm_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			storm_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:1: in irq_handler_entry key (cpu.id, irq) capture name */
-static __always_inline void storm_in(u64 *ctx, u64 *now)
+static __always_inline void storm_in(u64 *ctx, u64 *now, const struct key_id_irq *key, u64 hash)
 {
-	int irq = (int)ctx[0];
 	struct irqaction *action = (void *)ctx[1];
-	struct storm_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	key.irq = (u32)(s64)irq;
-	struct storm_set *set = storm_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct storm_set *set = storm_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = storm_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = storm_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && storm_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && storm_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && storm_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = storm_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	__builtin_memset(set->in[way].name, 0, 64);
 	bpf_probe_read_kernel_str(set->in[way].name, 64, action->name);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && storm_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = storm_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:1: out irq_handler_exit key (cpu.id, irq) */
-static __always_inline void storm_out(u64 *ctx, u64 *now)
+static __always_inline void storm_out(u64 *ctx, u64 *now, const struct key_id_irq *key, u64 hash)
 {
-	int irq = (int)ctx[0];
-	struct storm_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	key.irq = (u32)(s64)irq;
-	struct storm_set *set = storm_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct storm_set *set = storm_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = storm_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = storm_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!storm_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && storm_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && storm_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -316,38 +278,38 @@ static __always_inline void storm_out(u64 *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 storm_latency_index = 0;
-	struct storm_latency *storm_latency_ = bpf_map_lookup_elem(&storm_latency, &storm_latency_index);
-	if (storm_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&storm_latency_->bucket[bucket], 1);
-		add(&storm_latency_->sum, value);
-		if (value > (s64)storm_latency_->max)
-			storm_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 10000LL;
+	s64 limit = READ_ONCE(control.storm_thresh);
 	if ((s64)latency > limit) {
 		struct storm_by1_key by1_key = {};
 		__builtin_memset(by1_key.value0, 0, 64);
 		__builtin_memcpy(by1_key.value0, set->in[way].name, 64);
-		by1_key.value1 = (s64)(s32)key.irq;
+		by1_key.value1 = (s64)(s32)key->irq;
 		u32 by1_number = storm_by1_of(&by1_key);
 		u32 rate_index = by1_number;
-		struct rate *rate = bpf_map_lookup_elem(&storm_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 5LL, 100000000LL)) {
 			struct storm_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->in = set->in[way];
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -367,7 +329,12 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	storm_in(ctx, &now);
+	int irq = (int)ctx[0];
+	struct key_id_irq key_1 = {};
+	key_1.id = bpf_get_smp_processor_id();
+	key_1.irq = (u32)(s64)irq;
+	u64 hash_1 = key_id_irq_hash(&key_1);
+	storm_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -378,16 +345,59 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	storm_out(ctx, &now);
+	int irq = (int)ctx[0];
+	struct key_id_irq key_1 = {};
+	key_1.id = bpf_get_smp_processor_id();
+	key_1.irq = (u32)(s64)irq;
+	u64 hash_1 = key_id_irq_hash(&key_1);
+	storm_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct storm_set *set = place < 8192 ? storm_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			storm_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_704(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&storm_table, storm_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_704, sweep_sets_704, &now, 0);
 	return 0;
 }

@@ -3,9 +3,16 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 3
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 softirq_thresh;
+	s64 raised_thresh;
+	s64 rule_5_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +35,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,11 +51,100 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- softirq (rule.lt:2) ---- */
+#include "sweep.bpf.h"
 
-struct softirq_key {
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 192 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 24576);
+	__type(key, u32);
+	__type(value, struct { u64 word[24]; });
+} sets_192 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct key_id {
 	s64 id;
 };
+
+static __always_inline u64 key_id_hash(const struct key_id *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_id_same(const struct key_id *x, const struct key_id *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+struct key_id_vec {
+	s64 id;
+	s64 vec;
+};
+
+static __always_inline u64 key_id_vec_hash(const struct key_id_vec *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_id_vec_same(const struct key_id_vec *x, const struct key_id_vec *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0] &&
+	       a[1] == b[1];
+}
+
+struct key_id_irq {
+	s64 id;
+	s64 irq;
+};
+
+static __always_inline u64 key_id_irq_hash(const struct key_id_irq *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_id_irq_same(const struct key_id_irq *x, const struct key_id_irq *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0] &&
+	       a[1] == b[1];
+}
+
+/* ---- softirq (rule.lt:2) ---- */
 
 struct softirq_in {
 	s64 vec;
@@ -55,213 +152,127 @@ struct softirq_in {
 
 struct softirq_set {
 	u64 state[8];
-	struct softirq_key key[8];
+	struct key_id key[8];
 	struct softirq_in in[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct softirq_set);
-} softirq_table SEC(".maps");
-
-struct softirq_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct softirq_latency);
-} softirq_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} softirq_rate SEC(".maps");
-
-static __always_inline struct softirq_set *softirq_set_of(const struct softirq_key *key)
+static __always_inline struct softirq_set *softirq_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&softirq_table, &index);
+	return bpf_map_lookup_elem(&sets_192, &index);
 }
 
-static __always_inline bool softirq_same(const struct softirq_key *x, const struct softirq_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 softirq_find(struct softirq_set *set, const struct key_id *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 softirq_find(struct softirq_set *set, const struct softirq_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && softirq_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_id_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool softirq_claim(struct softirq_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 softirq_claim_free(struct softirq_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool softirq_yield(struct softirq_set *set, const struct softirq_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !softirq_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct softirq_record {
 	struct head head;
-	struct softirq_key key;
+	struct key_id key;
 	struct softirq_in in;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 softirq_settle(struct softirq_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+softirq_settle(struct softirq_set *set, u32 way, const struct key_id *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void softirq_sweep_slot(struct softirq_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void softirq_look(struct softirq_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (softirq_claim(set, way, &state)) {
-			softirq_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long softirq_sweep(void *map, u32 *index, struct softirq_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			softirq_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:2: in softirq_entry key cpu.id capture vec */
-static __always_inline void softirq_in(u64 *ctx, u64 *now)
+static __always_inline void softirq_in(u64 *ctx, u64 *now, const struct key_id *key, u64 hash)
 {
 	unsigned int vec_nr = (unsigned int)ctx[0];
-	struct softirq_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	struct softirq_set *set = softirq_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct softirq_set *set = softirq_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = softirq_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = softirq_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && softirq_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && softirq_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && softirq_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = softirq_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].vec = (u64)vec_nr;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && softirq_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = softirq_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:2: out softirq_exit key cpu.id */
-static __always_inline void softirq_out(u64 *ctx, u64 *now)
+static __always_inline void softirq_out(u64 *ctx, u64 *now, const struct key_id *key, u64 hash)
 {
-	struct softirq_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	struct softirq_set *set = softirq_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct softirq_set *set = softirq_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = softirq_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = softirq_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!softirq_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && softirq_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && softirq_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -271,33 +282,33 @@ static __always_inline void softirq_out(u64 *ctx, u64 *now)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 softirq_latency_index = 0;
-	struct softirq_latency *softirq_latency_ = bpf_map_lookup_elem(&softirq_latency, &softirq_latency_index);
-	if (softirq_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&softirq_latency_->bucket[bucket], 1);
-		add(&softirq_latency_->sum, value);
-		if (value > (s64)softirq_latency_->max)
-			softirq_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 1000000LL;
+	s64 limit = READ_ONCE(control.softirq_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&softirq_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct softirq_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->in = set->in[way];
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -312,221 +323,121 @@ static __always_inline void softirq_out(u64 *ctx, u64 *now)
 
 /* ---- raised (rule.lt:4) ---- */
 
-struct raised_key {
-	s64 id;
-	s64 vec;
-};
-
 struct raised_set {
 	u64 state[8];
-	struct raised_key key[8];
+	struct key_id_vec key[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct raised_set);
-} raised_table SEC(".maps");
-
-struct raised_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct raised_latency);
-} raised_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} raised_rate SEC(".maps");
-
-static __always_inline struct raised_set *raised_set_of(const struct raised_key *key)
+static __always_inline struct raised_set *raised_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = 8192 + place;
 
-	return bpf_map_lookup_elem(&raised_table, &index);
+	return bpf_map_lookup_elem(&sets_192, &index);
 }
 
-static __always_inline bool raised_same(const struct raised_key *x, const struct raised_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 raised_find(struct raised_set *set, const struct key_id_vec *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0] &&
-	       a[1] == b[1];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 raised_find(struct raised_set *set, const struct raised_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && raised_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_id_vec_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool raised_claim(struct raised_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 raised_claim_free(struct raised_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool raised_yield(struct raised_set *set, const struct raised_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !raised_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct raised_record {
 	struct head head;
-	struct raised_key key;
+	struct key_id_vec key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 raised_settle(struct raised_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+raised_settle(struct raised_set *set, u32 way, const struct key_id_vec *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void raised_sweep_slot(struct raised_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void raised_look(struct raised_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (raised_claim(set, way, &state)) {
-			raised_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long raised_sweep(void *map, u32 *index, struct raised_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			raised_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:4: out softirq_entry key (cpu.id, vec) */
-static __always_inline void raised_out(u64 *ctx, u64 *now)
+static __always_inline void raised_out(u64 *ctx, u64 *now, const struct key_id_vec *key, u64 hash)
 {
-	unsigned int vec_nr = (unsigned int)ctx[0];
-	struct raised_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	key.vec = (u32)(u64)vec_nr;
-	struct raised_set *set = raised_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct raised_set *set = raised_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = raised_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = raised_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!raised_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && raised_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[1].due) && raised_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 raised_latency_index = 0;
-	struct raised_latency *raised_latency_ = bpf_map_lookup_elem(&raised_latency, &raised_latency_index);
-	if (raised_latency_) {
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&raised_latency_->bucket[bucket], 1);
-		add(&raised_latency_->sum, value);
-		if (value > (s64)raised_latency_->max)
-			raised_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 2000000LL;
+	s64 limit = READ_ONCE(control.raised_thresh);
 	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&raised_rate, &rate_index);
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct raised_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -536,298 +447,201 @@ static __always_inline void raised_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 /* rule.lt:4: in softirq_raise key (cpu.id, vec) */
-static __always_inline void raised_in(u64 *ctx, u64 *now)
+static __always_inline void raised_in(u64 *ctx, u64 *now, const struct key_id_vec *key, u64 hash)
 {
-	unsigned int vec_nr = (unsigned int)ctx[0];
-	struct raised_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	key.vec = (u32)(u64)vec_nr;
-	struct raised_set *set = raised_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct raised_set *set = raised_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = raised_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = raised_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && raised_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && raised_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[1].due) && raised_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = raised_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && raised_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = raised_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* ---- rule:5 (rule.lt:5) ---- */
 
-struct rule_5_key {
-	s64 id;
-	s64 irq;
-};
-
 struct rule_5_set {
 	u64 state[8];
-	struct rule_5_key key[8];
+	struct key_id_irq key[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct rule_5_set);
-} rule_5_table SEC(".maps");
-
-struct rule_5_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rule_5_latency);
-} rule_5_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} rule_5_rate SEC(".maps");
-
-static __always_inline struct rule_5_set *rule_5_set_of(const struct rule_5_key *key)
+static __always_inline struct rule_5_set *rule_5_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = 16384 + place;
 
-	return bpf_map_lookup_elem(&rule_5_table, &index);
+	return bpf_map_lookup_elem(&sets_192, &index);
 }
 
-static __always_inline bool rule_5_same(const struct rule_5_key *x, const struct rule_5_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 rule_5_find(struct rule_5_set *set, const struct key_id_irq *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0] &&
-	       a[1] == b[1];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 rule_5_find(struct rule_5_set *set, const struct rule_5_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && rule_5_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_id_irq_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool rule_5_claim(struct rule_5_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 rule_5_claim_free(struct rule_5_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool rule_5_yield(struct rule_5_set *set, const struct rule_5_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !rule_5_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct rule_5_record {
 	struct head head;
-	struct rule_5_key key;
+	struct key_id_irq key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 rule_5_settle(struct rule_5_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+rule_5_settle(struct rule_5_set *set, u32 way, const struct key_id_irq *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void rule_5_sweep_slot(struct rule_5_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void rule_5_look(struct rule_5_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(2);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (rule_5_claim(set, way, &state)) {
-			rule_5_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long rule_5_sweep(void *map, u32 *index, struct rule_5_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			rule_5_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:5: in irq_handler_entry key (cpu.id, irq) */
-static __always_inline void rule_5_in(u64 *ctx, u64 *now)
+static __always_inline void rule_5_in(u64 *ctx, u64 *now, const struct key_id_irq *key, u64 hash)
 {
-	int irq = (int)ctx[0];
-	struct rule_5_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	key.irq = (u32)(s64)irq;
-	struct rule_5_set *set = rule_5_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rule_5_set *set = rule_5_set(place);
 	struct counters *counters = counters_of(2);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = rule_5_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = rule_5_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && rule_5_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && rule_5_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[2].due) && rule_5_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = rule_5_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && rule_5_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = rule_5_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:5: out irq_handler_exit key (cpu.id, irq) */
-static __always_inline void rule_5_out(u64 *ctx, u64 *now)
+static __always_inline void rule_5_out(u64 *ctx, u64 *now, const struct key_id_irq *key, u64 hash)
 {
-	int irq = (int)ctx[0];
-	struct rule_5_key key = {};
-	key.id = bpf_get_smp_processor_id();
-	key.irq = (u32)(s64)irq;
-	struct rule_5_set *set = rule_5_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct rule_5_set *set = rule_5_set(place);
 	struct counters *counters = counters_of(2);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = rule_5_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = rule_5_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!rule_5_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && rule_5_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[2].due) && rule_5_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 rule_5_latency_index = 0;
-	struct rule_5_latency *rule_5_latency_ = bpf_map_lookup_elem(&rule_5_latency, &rule_5_latency_index);
-	if (rule_5_latency_) {
+	u32 latency_counts_index = 2;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&rule_5_latency_->bucket[bucket], 1);
-		add(&rule_5_latency_->sum, value);
-		if (value > (s64)rule_5_latency_->max)
-			rule_5_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 100000LL;
+	s64 limit = READ_ONCE(control.rule_5_thresh);
 	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&rule_5_rate, &rate_index);
+		u32 rate_index = 2;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct rule_5_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 2, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -837,7 +651,6 @@ static __always_inline void rule_5_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 SEC("tp_btf/irq_handler_entry")
@@ -847,7 +660,12 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_5_in(ctx, &now);
+	int irq = (int)ctx[0];
+	struct key_id_irq key_1 = {};
+	key_1.id = bpf_get_smp_processor_id();
+	key_1.irq = (u32)(s64)irq;
+	u64 hash_1 = key_id_irq_hash(&key_1);
+	rule_5_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -858,7 +676,12 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	rule_5_out(ctx, &now);
+	int irq = (int)ctx[0];
+	struct key_id_irq key_1 = {};
+	key_1.id = bpf_get_smp_processor_id();
+	key_1.irq = (u32)(s64)irq;
+	u64 hash_1 = key_id_irq_hash(&key_1);
+	rule_5_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -869,8 +692,16 @@ int on_softirq_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	softirq_in(ctx, &now);
-	raised_out(ctx, &now);
+	unsigned int vec_nr = (unsigned int)ctx[0];
+	struct key_id_vec key_1 = {};
+	key_1.id = bpf_get_smp_processor_id();
+	key_1.vec = (u32)(u64)vec_nr;
+	u64 hash_1 = key_id_vec_hash(&key_1);
+	raised_out(ctx, &now, &key_1, hash_1);
+	struct key_id key_2 = {};
+	key_2.id = bpf_get_smp_processor_id();
+	u64 hash_2 = key_id_hash(&key_2);
+	softirq_in(ctx, &now, &key_2, hash_2);
 	return 0;
 }
 
@@ -881,7 +712,10 @@ int on_softirq_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	softirq_out(ctx, &now);
+	struct key_id key_1 = {};
+	key_1.id = bpf_get_smp_processor_id();
+	u64 hash_1 = key_id_hash(&key_1);
+	softirq_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -892,18 +726,95 @@ int on_softirq_raise(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	raised_in(ctx, &now);
+	unsigned int vec_nr = (unsigned int)ctx[0];
+	struct key_id_vec key_1 = {};
+	key_1.id = bpf_get_smp_processor_id();
+	key_1.vec = (u32)(u64)vec_nr;
+	u64 hash_1 = key_id_vec_hash(&key_1);
+	raised_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct softirq_set *set = place < 8192 ? softirq_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			softirq_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct raised_set *set = place < 8192 ? raised_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			raised_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 2: {
+		struct rule_5_set *set = place < 8192 ? rule_5_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			rule_5_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_192(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else if (*index < 16384) {
+		rule = 1;
+		place = *index - 8192;
+	}
+	else if (*index < 24576) {
+		rule = 2;
+		place = *index - 16384;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&softirq_table, softirq_sweep, &now, 0);
-	bpf_for_each_map_elem(&raised_table, raised_sweep, &now, 0);
-	bpf_for_each_map_elem(&rule_5_table, rule_5_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_192, sweep_sets_192, &now, 0);
 	return 0;
 }

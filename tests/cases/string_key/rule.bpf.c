@@ -3,9 +3,16 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 3
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 exec_thresh;
+	s64 mine_thresh;
+	s64 irq_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +35,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,55 +51,73 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- exec (rule.lt:2) ---- */
+#include "sweep.bpf.h"
 
-struct exec_key {
-	char comm[16] __attribute__((aligned(8)));
-};
-
-struct exec_set {
-	u64 state[8];
-	struct exec_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct exec_set);
-} exec_table SEC(".maps");
-
-struct exec_latency {
+struct histogram_656 {
 	u64 bucket[656];
 	u64 sum;
 	u64 max;
 };
 
+/* Sets of 192 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[24]; });
+} sets_192 SEC(".maps");
+
+/* Sets of 256 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[32]; });
+} sets_256 SEC(".maps");
+
+/* Sets of 576 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[72]; });
+} sets_576 SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 132);
 	__type(key, u32);
-	__type(value, struct exec_latency);
-} exec_latency SEC(".maps");
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct rate);
-} exec_rate SEC(".maps");
+	__type(value, u32);
+} groups_used SEC(".maps");
 
-static __always_inline struct exec_set *exec_set_of(const struct exec_key *key)
+struct key_comm {
+	char comm[16] __attribute__((aligned(8)));
+};
+
+static __always_inline u64 key_comm_hash(const struct key_comm *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&exec_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool exec_same(const struct exec_key *x, const struct exec_key *y)
+static __always_inline bool key_comm_same(const struct key_comm *x, const struct key_comm *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
@@ -99,318 +125,22 @@ static __always_inline bool exec_same(const struct exec_key *x, const struct exe
 	       a[1] == b[1];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 exec_find(struct exec_set *set, const struct exec_key *key, u64 *state)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++) {
-		u64 seen = READ_ONCE(set->state[way]);
-
-		if (seen > BUSY && exec_same(&set->key[way], key)) {
-			*state = seen;
-			return way;
-		}
-	}
-	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool exec_claim(struct exec_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 exec_claim_free(struct exec_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool exec_yield(struct exec_set *set, const struct exec_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !exec_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct exec_record {
-	struct head head;
-	struct exec_key key;
-};
-
-/*
- * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
- */
-static __noinline u32 exec_settle(struct exec_set *set, u32 way, u64 state, u64 at, u32 flags)
-{
-	struct counters *counters = counters_of(0);
-	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
-
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	return (s64)age > 60000000000LL;
-}
-
-static __noinline void exec_sweep_slot(struct exec_set *set, u32 way, u64 at)
-{
-	struct counters *counters = counters_of(0);
-
-	way = forget(way, at);
-	if (!counters)
-		return;
-	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
-		return;
-	if ((s64)age > 60000000000LL) {
-		if (exec_claim(set, way, &state)) {
-			exec_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
-		return;
-	}
-}
-
-static long exec_sweep(void *map, u32 *index, struct exec_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			exec_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:2: out sched_switch key next_comm */
-static __always_inline void exec_out(u64 *ctx, u64 *now)
-{
-	struct task_struct *next = (void *)ctx[2];
-	struct exec_key key = {};
-	__builtin_memset(key.comm, 0, 16);
-	bpf_probe_read_kernel_str(key.comm, 16, next->comm);
-	struct exec_set *set = exec_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = exec_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!exec_claim(set, way, &state)) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && exec_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	if (at < opened)
-		add(&counters->clock_skew, 1);
-	add(&counters->closed, 1);
-	u32 outcome = 0;
-	u32 exec_latency_index = 0;
-	struct exec_latency *exec_latency_ = bpf_map_lookup_elem(&exec_latency, &exec_latency_index);
-	if (exec_latency_) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
-
-		OPAQUE(bucket);
-		if (bucket < 656)
-			add(&exec_latency_->bucket[bucket], 1);
-		add(&exec_latency_->sum, value);
-		if (value > (s64)exec_latency_->max)
-			exec_latency_->max = value;
-	}
-	s64 limit = 1000000LL;
-	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&exec_rate, &rate_index);
-		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct exec_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-
-			add(&counters->alerts, 1);
-			if (record) {
-				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
-			} else {
-				add(&counters->lost, 1);
-				if (rate && suppressed)
-					add(&rate->suppressed, suppressed);
-			}
-		} else {
-			add(&counters->suppressed, 1);
-		}
-	}
-	publish(&set->state[way], 0);
-}
-
-/* rule.lt:2: in sched_wakeup_new key comm where comm != "kworker" */
-static __always_inline void exec_in(u64 *ctx, u64 *now)
-{
-	struct task_struct *p = (void *)ctx[0];
-	char the_comm[16] __attribute__((aligned(8))) = {};
-	bpf_probe_read_kernel_str(the_comm, 16, p->comm);
-	if (!(!strings_equal(the_comm, 2, (u64[]){0x72656b726f776bULL}, 1)))
-		return;
-	struct exec_key key = {};
-	__builtin_memset(key.comm, 0, 16);
-	bpf_probe_read_kernel_str(key.comm, 16, p->comm);
-	struct exec_set *set = exec_set_of(&key);
-	struct counters *counters = counters_of(0);
-	if (!set || !counters)
-		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = exec_find(set, &key, &state);
-	way = forget(way, state);
-	add(&counters->opened, 1);
-	if (state && exec_claim(set, way, &state)) {
-		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && exec_settle(set, way, state, at, FLAG_LATE);
-
-		add(old ? &counters->expired : &counters->replaced, 1);
-	} else {
-		way = exec_claim_free(set);
-		if (way >= 8) {
-			add(&counters->refused, 1);
-			return;
-		}
-		way = forget(way, mine);
-	}
-	set->key[way] = key;
-	publish(&set->state[way], mine);
-	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && exec_yield(set, &key, way, other, mine))
-			add(&counters->replaced, 1);
-}
-
-/* ---- mine (rule.lt:3) ---- */
-
-struct mine_key {
+struct key_comm_pid {
 	char comm[16] __attribute__((aligned(8)));
 	s64 pid;
 };
 
-struct mine_set {
-	u64 state[8];
-	struct mine_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct mine_set);
-} mine_table SEC(".maps");
-
-struct mine_by1_key {
-	char value0[16] __attribute__((aligned(8)));
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 128);
-	__type(key, struct mine_by1_key);
-	__type(value, u32);
-} mine_by1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} mine_by1_used SEC(".maps");
-
-/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
-static __always_inline u32 mine_by1_of(const struct mine_by1_key *group)
-{
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&mine_by1, group), *used;
-
-	if (known)
-		return *known;
-	used = bpf_map_lookup_elem(&mine_by1_used, &zero);
-	if (!used || READ_ONCE(*used) >= 128)
-		return 0;
-	number = __sync_fetch_and_add(used, 1) + 1;
-	if (number > 128)
-		return 0;
-	bpf_map_update_elem(&mine_by1, group, &number, BPF_NOEXIST);
-	known = bpf_map_lookup_elem(&mine_by1, group);
-	return known ? *known : 0;
-}
-
-struct mine_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct mine_latency);
-} mine_latency SEC(".maps");
-
-struct mine_hist1 {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct mine_hist1);
-} mine_hist1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} mine_rate SEC(".maps");
-
-static __always_inline struct mine_set *mine_set_of(const struct mine_key *key)
+static __always_inline u64 key_comm_pid_hash(const struct key_comm_pid *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[1]) * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[2]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&mine_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool mine_same(const struct mine_key *x, const struct mine_key *y)
+static __always_inline bool key_comm_pid_same(const struct key_comm_pid *x, const struct key_comm_pid *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
@@ -419,273 +149,11 @@ static __always_inline bool mine_same(const struct mine_key *x, const struct min
 	       a[2] == b[2];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 mine_find(struct mine_set *set, const struct mine_key *key, u64 *state)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++) {
-		u64 seen = READ_ONCE(set->state[way]);
-
-		if (seen > BUSY && mine_same(&set->key[way], key)) {
-			*state = seen;
-			return way;
-		}
-	}
-	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool mine_claim(struct mine_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 mine_claim_free(struct mine_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool mine_yield(struct mine_set *set, const struct mine_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !mine_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct mine_record {
-	struct head head;
-	struct mine_key key;
-};
-
-/*
- * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
- */
-static __noinline u32 mine_settle(struct mine_set *set, u32 way, u64 state, u64 at, u32 flags)
-{
-	struct counters *counters = counters_of(1);
-	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
-
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	return (s64)age > 60000000000LL;
-}
-
-static __noinline void mine_sweep_slot(struct mine_set *set, u32 way, u64 at)
-{
-	struct counters *counters = counters_of(1);
-
-	way = forget(way, at);
-	if (!counters)
-		return;
-	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
-		return;
-	if ((s64)age > 60000000000LL) {
-		if (mine_claim(set, way, &state)) {
-			mine_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
-		return;
-	}
-}
-
-static long mine_sweep(void *map, u32 *index, struct mine_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			mine_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:3: out sched_switch key (prev_comm, next_pid) */
-static __always_inline void mine_out(u64 *ctx, u64 *now)
-{
-	struct task_struct *prev = (void *)ctx[1];
-	struct task_struct *next = (void *)ctx[2];
-	struct mine_key key = {};
-	__builtin_memset(key.comm, 0, 16);
-	bpf_probe_read_kernel_str(key.comm, 16, prev->comm);
-	key.pid = (u32)(s64)next->pid;
-	struct mine_set *set = mine_set_of(&key);
-	struct counters *counters = counters_of(1);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = mine_find(set, &key, &state);
-	way = forget(way, state);
-	if (!state) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	u64 at = event_time(now), opened = state >> 1;
-	u64 latency = at > opened ? at - opened : 0;
-	if (!mine_claim(set, way, &state)) {
-		add(&counters->unmatched, 1);
-		return;
-	}
-	if (((s64)latency > 60000000000LL) && mine_settle(set, way, state, at, FLAG_LATE)) {
-		add(&counters->expired, 1);
-		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
-		return;
-	}
-	if (at < opened)
-		add(&counters->clock_skew, 1);
-	add(&counters->closed, 1);
-	u32 outcome = 0;
-	struct mine_by1_key by1_key = {};
-	__builtin_memset(by1_key.value0, 0, 16);
-	__builtin_memcpy(by1_key.value0, key.comm, 16);
-	u32 by1_number = mine_by1_of(&by1_key);
-	u32 mine_latency_index = 0;
-	struct mine_latency *mine_latency_ = bpf_map_lookup_elem(&mine_latency, &mine_latency_index);
-	if (mine_latency_) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
-
-		OPAQUE(bucket);
-		if (bucket < 656)
-			add(&mine_latency_->bucket[bucket], 1);
-		add(&mine_latency_->sum, value);
-		if (value > (s64)mine_latency_->max)
-			mine_latency_->max = value;
-	}
-	u32 mine_hist1_index = by1_number;
-	struct mine_hist1 *mine_hist1_ = bpf_map_lookup_elem(&mine_hist1, &mine_hist1_index);
-	if (mine_hist1_) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
-
-		OPAQUE(bucket);
-		if (bucket < 656)
-			add(&mine_hist1_->bucket[bucket], 1);
-		add(&mine_hist1_->sum, value);
-		if (value > (s64)mine_hist1_->max)
-			mine_hist1_->max = value;
-	}
-	s64 limit = 10000000LL;
-	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&mine_rate, &rate_index);
-		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct mine_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
-
-			add(&counters->alerts, 1);
-			if (record) {
-				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
-			} else {
-				add(&counters->lost, 1);
-				if (rate && suppressed)
-					add(&rate->suppressed, suppressed);
-			}
-		} else {
-			add(&counters->suppressed, 1);
-		}
-	}
-	publish(&set->state[way], 0);
-}
-
-/* rule.lt:3: in sched_waking key (task.comm, pid) */
-static __always_inline void mine_in(u64 *ctx, u64 *now)
-{
-	struct task_struct *p = (void *)ctx[0];
-	struct mine_key key = {};
-	__builtin_memset(key.comm, 0, 16);
-	bpf_get_current_comm(key.comm, 16);
-	key.pid = (u32)(s64)p->pid;
-	struct mine_set *set = mine_set_of(&key);
-	struct counters *counters = counters_of(1);
-	if (!set || !counters)
-		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = mine_find(set, &key, &state);
-	way = forget(way, state);
-	add(&counters->opened, 1);
-	if (state && mine_claim(set, way, &state)) {
-		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && mine_settle(set, way, state, at, FLAG_LATE);
-
-		add(old ? &counters->expired : &counters->replaced, 1);
-	} else {
-		way = mine_claim_free(set);
-		if (way >= 8) {
-			add(&counters->refused, 1);
-			return;
-		}
-		way = forget(way, mine);
-	}
-	set->key[way] = key;
-	publish(&set->state[way], mine);
-	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && mine_yield(set, &key, way, other, mine))
-			add(&counters->replaced, 1);
-}
-
-/* ---- irq (rule.lt:5) ---- */
-
-struct irq_key {
+struct key_name {
 	char name[64] __attribute__((aligned(8)));
 };
 
-struct irq_set {
-	u64 state[8];
-	struct irq_key key[8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct irq_set);
-} irq_table SEC(".maps");
-
-struct irq_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct irq_latency);
-} irq_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} irq_rate SEC(".maps");
-
-static __always_inline struct irq_set *irq_set_of(const struct irq_key *key)
+static __always_inline u64 key_name_hash(const struct key_name *key)
 {
 	const u64 *word = (const u64 *)key;
 	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
@@ -696,12 +164,11 @@ static __always_inline struct irq_set *irq_set_of(const struct irq_key *key)
 	hash = (hash ^ word[5]) * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[6]) * 0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ word[7]) * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
 
-	return bpf_map_lookup_elem(&irq_table, &index);
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
 }
 
-static __always_inline bool irq_same(const struct irq_key *x, const struct irq_key *y)
+static __always_inline bool key_name_same(const struct key_name *x, const struct key_name *y)
 {
 	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
 
@@ -715,201 +182,123 @@ static __always_inline bool irq_same(const struct irq_key *x, const struct irq_k
 	       a[7] == b[7];
 }
 
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 irq_find(struct irq_set *set, const struct irq_key *key, u64 *state)
+/* ---- exec (rule.lt:2) ---- */
+
+struct exec_set {
+	u64 state[8];
+	struct key_comm key[8];
+};
+
+static __always_inline struct exec_set *exec_set(u32 place)
 {
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_192, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 exec_find(struct exec_set *set, const struct key_comm *key, u32 not, u64 *state)
+{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && irq_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_comm_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool irq_claim(struct irq_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 irq_claim_free(struct irq_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool irq_yield(struct irq_set *set, const struct irq_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !irq_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
-struct irq_record {
+struct exec_record {
 	struct head head;
-	struct irq_key key;
+	struct key_comm key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 irq_settle(struct irq_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+exec_settle(struct exec_set *set, u32 way, const struct key_comm *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void irq_sweep_slot(struct irq_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void exec_look(struct exec_set *set, u32 way, u32 place, u64 at)
 {
-	struct counters *counters = counters_of(2);
+	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (irq_claim(set, way, &state)) {
-			irq_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long irq_sweep(void *map, u32 *index, struct irq_set *set, u64 *at)
+/* rule.lt:2: out sched_switch key next_comm */
+static __always_inline void exec_out(u64 *ctx, u64 *now, const struct key_comm *key, u64 hash)
 {
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			irq_sweep_slot(set, way, *at);
-	return 0;
-}
-
-/* rule.lt:5: in irq_handler_entry key name */
-static __always_inline void irq_in(u64 *ctx, u64 *now)
-{
-	struct irqaction *action = (void *)ctx[1];
-	struct irq_key key = {};
-	__builtin_memset(key.name, 0, 64);
-	bpf_probe_read_kernel_str(key.name, 64, action->name);
-	struct irq_set *set = irq_set_of(&key);
-	struct counters *counters = counters_of(2);
+	u32 place = (u32)(hash >> 51);
+	struct exec_set *set = exec_set(place);
+	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = irq_find(set, &key, &state);
-	way = forget(way, state);
-	add(&counters->opened, 1);
-	if (state && irq_claim(set, way, &state)) {
-		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && irq_settle(set, way, state, at, FLAG_LATE);
-
-		add(old ? &counters->expired : &counters->replaced, 1);
-	} else {
-		way = irq_claim_free(set);
-		if (way >= 8) {
-			add(&counters->refused, 1);
-			return;
-		}
-		way = forget(way, mine);
-	}
-	set->key[way] = key;
-	publish(&set->state[way], mine);
-	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && irq_yield(set, &key, way, other, mine))
-			add(&counters->replaced, 1);
-}
-
-/* rule.lt:5: out irq_handler_exit key task.comm */
-static __always_inline void irq_out(u64 *ctx, u64 *now)
-{
-	struct irq_key key = {};
-	__builtin_memset(key.name, 0, 64);
-	bpf_get_current_comm(key.name, 16);
-	struct irq_set *set = irq_set_of(&key);
-	struct counters *counters = counters_of(2);
-	if (!set || !counters)
-		return;
-	u64 state = 0;
-	u32 way = irq_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = exec_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!irq_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && irq_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && exec_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 irq_latency_index = 0;
-	struct irq_latency *irq_latency_ = bpf_map_lookup_elem(&irq_latency, &irq_latency_index);
-	if (irq_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&irq_latency_->bucket[bucket], 1);
-		add(&irq_latency_->sum, value);
-		if (value > (s64)irq_latency_->max)
-			irq_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 1000000LL;
+	s64 limit = READ_ONCE(control.exec_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&irq_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
-			struct irq_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			struct exec_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
-				record->head = (struct head){ 2, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -919,7 +308,423 @@ static __always_inline void irq_out(u64 *ctx, u64 *now)
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
+}
+
+/* rule.lt:2: in sched_wakeup_new key comm where comm != "kworker" */
+static __always_inline void exec_in(u64 *ctx, u64 *now, const struct key_comm *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct exec_set *set = exec_set(place);
+	struct counters *counters = counters_of(0);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = exec_find(set, key, WAYS, &state);
+	add(&counters->opened, 1);
+	if (state && claim(&set->state[way], &state, BUSY)) {
+		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
+		u32 old = age > READ_ONCE(control.pace[0].due) && exec_settle(set, way, key, state, at);
+
+		add(old ? &counters->expired : &counters->replaced, 1);
+	} else {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
+	}
+	set->key[way] = *key;
+	publish(&set->state[way], mine);
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = exec_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
+			add(&counters->replaced, 1);
+	}
+}
+
+/* ---- mine (rule.lt:3) ---- */
+
+struct mine_set {
+	u64 state[8];
+	struct key_comm_pid key[8];
+};
+
+struct mine_by1_key {
+	char value0[16] __attribute__((aligned(8)));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 128);
+	__type(key, struct mine_by1_key);
+	__type(value, u32);
+} mine_by1 SEC(".maps");
+
+/* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
+static __always_inline u32 mine_by1_of(const struct mine_by1_key *group)
+{
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&mine_by1, group), *used;
+
+	if (known)
+		return *known;
+	used = bpf_map_lookup_elem(&groups_used, &index);
+	if (!used || READ_ONCE(*used) >= 128)
+		return 0;
+	number = __sync_fetch_and_add(used, 1) + 1;
+	if (number > 128)
+		return 0;
+	bpf_map_update_elem(&mine_by1, group, &number, BPF_NOEXIST);
+	known = bpf_map_lookup_elem(&mine_by1, group);
+	return known ? *known : 0;
+}
+
+static __always_inline struct mine_set *mine_set(u32 place)
+{
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_256, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 mine_find(struct mine_set *set, const struct key_comm_pid *key, u32 not, u64 *state)
+{
+	*state = 0;
+#pragma unroll
+	for (u32 way = 0; way < 8; way++) {
+		u64 seen = READ_ONCE(set->state[way]);
+
+		if (seen > BUSY && differ(way, not) && key_comm_pid_same(&set->key[way], key)) {
+			*state = seen;
+			return forget(way, seen);
+		}
+	}
+	return 8;
+}
+
+struct mine_record {
+	struct head head;
+	struct key_comm_pid key;
+};
+
+/*
+ * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
+ */
+static __always_inline u32
+mine_settle(struct mine_set *set, u32 way, const struct key_comm_pid *key, u64 state, u64 at)
+{
+	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
+
+	return (s64)age > 60000000000LL;
+}
+
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void mine_look(struct mine_set *set, u32 way, u32 place, u64 at)
+{
+	struct counters *counters = counters_of(1);
+
+	way = forget(way, at);
+	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
+	if (!counters || !state)
+		return;
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
+		return;
+	}
+}
+
+/* rule.lt:3: out sched_switch key (prev_comm, next_pid) */
+static __always_inline void mine_out(u64 *ctx, u64 *now, const struct key_comm_pid *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct mine_set *set = mine_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 state;
+	u32 way = mine_find(set, key, WAYS, &state);
+	if (!state) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[1].due) && mine_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (at < opened)
+		add(&counters->clock_skew, 1);
+	add(&counters->closed, 1);
+	u32 outcome = 0;
+	struct mine_by1_key by1_key = {};
+	__builtin_memset(by1_key.value0, 0, 16);
+	__builtin_memcpy(by1_key.value0, key->comm, 16);
+	u32 by1_number = mine_by1_of(&by1_key);
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		OPAQUE(bucket);
+		if (bucket < 656)
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
+	}
+	u32 hist1_counts_index = 2 + by1_number;
+	struct histogram_656 *hist1_counts = bpf_map_lookup_elem(&histograms_656, &hist1_counts_index);
+	if (hist1_counts) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		OPAQUE(bucket);
+		if (bucket < 656)
+			add(&hist1_counts->bucket[bucket], 1);
+		add(&hist1_counts->sum, value);
+		if (value > (s64)hist1_counts->max)
+			hist1_counts->max = value;
+	}
+	s64 limit = READ_ONCE(control.mine_thresh);
+	if ((s64)latency > limit) {
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
+			struct mine_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+
+			add(&counters->alerts, 1);
+			if (record) {
+				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+				if (rate && suppressed)
+					add(&rate->suppressed, suppressed);
+			}
+		} else {
+			add(&counters->suppressed, 1);
+		}
+	}
+}
+
+/* rule.lt:3: in sched_waking key (task.comm, pid) */
+static __always_inline void mine_in(u64 *ctx, u64 *now, const struct key_comm_pid *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct mine_set *set = mine_set(place);
+	struct counters *counters = counters_of(1);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = mine_find(set, key, WAYS, &state);
+	add(&counters->opened, 1);
+	if (state && claim(&set->state[way], &state, BUSY)) {
+		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
+		u32 old = age > READ_ONCE(control.pace[1].due) && mine_settle(set, way, key, state, at);
+
+		add(old ? &counters->expired : &counters->replaced, 1);
+	} else {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
+	}
+	set->key[way] = *key;
+	publish(&set->state[way], mine);
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = mine_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
+			add(&counters->replaced, 1);
+	}
+}
+
+/* ---- irq (rule.lt:5) ---- */
+
+struct irq_set {
+	u64 state[8];
+	struct key_name key[8];
+};
+
+static __always_inline struct irq_set *irq_set(u32 place)
+{
+	u32 index = place;
+
+	return bpf_map_lookup_elem(&sets_576, &index);
+}
+
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 irq_find(struct irq_set *set, const struct key_name *key, u32 not, u64 *state)
+{
+	*state = 0;
+#pragma unroll
+	for (u32 way = 0; way < 8; way++) {
+		u64 seen = READ_ONCE(set->state[way]);
+
+		if (seen > BUSY && differ(way, not) && key_name_same(&set->key[way], key)) {
+			*state = seen;
+			return forget(way, seen);
+		}
+	}
+	return 8;
+}
+
+struct irq_record {
+	struct head head;
+	struct key_name key;
+};
+
+/*
+ * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
+ */
+static __always_inline u32
+irq_settle(struct irq_set *set, u32 way, const struct key_name *key, u64 state, u64 at)
+{
+	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
+
+	return (s64)age > 60000000000LL;
+}
+
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void irq_look(struct irq_set *set, u32 way, u32 place, u64 at)
+{
+	struct counters *counters = counters_of(2);
+
+	way = forget(way, at);
+	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
+	if (!counters || !state)
+		return;
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
+		return;
+	}
+}
+
+/* rule.lt:5: in irq_handler_entry key name */
+static __always_inline void irq_in(u64 *ctx, u64 *now, const struct key_name *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct irq_set *set = irq_set(place);
+	struct counters *counters = counters_of(2);
+	if (!set || !counters)
+		return;
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = irq_find(set, key, WAYS, &state);
+	add(&counters->opened, 1);
+	if (state && claim(&set->state[way], &state, BUSY)) {
+		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
+		u32 old = age > READ_ONCE(control.pace[2].due) && irq_settle(set, way, key, state, at);
+
+		add(old ? &counters->expired : &counters->replaced, 1);
+	} else {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
+			add(&counters->refused, 1);
+			return;
+		}
+		way = forget(way, mine);
+	}
+	set->key[way] = *key;
+	publish(&set->state[way], mine);
+	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = irq_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
+			add(&counters->replaced, 1);
+	}
+}
+
+/* rule.lt:5: out irq_handler_exit key task.comm */
+static __always_inline void irq_out(u64 *ctx, u64 *now, const struct key_name *key, u64 hash)
+{
+	u32 place = (u32)(hash >> 51);
+	struct irq_set *set = irq_set(place);
+	struct counters *counters = counters_of(2);
+	if (!set || !counters)
+		return;
+	u64 state;
+	u32 way = irq_find(set, key, WAYS, &state);
+	if (!state) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	u64 at = event_time(now), opened = state >> 1;
+	u64 latency = at > opened ? at - opened : 0;
+	if (!claim(&set->state[way], &state, 0)) {
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (latency > READ_ONCE(control.pace[2].due) && irq_settle(set, way, key, state, at)) {
+		add(&counters->expired, 1);
+		add(&counters->unmatched, 1);
+		return;
+	}
+	if (at < opened)
+		add(&counters->clock_skew, 1);
+	add(&counters->closed, 1);
+	u32 outcome = 0;
+	u32 latency_counts_index = 131;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
+		s64 value = (s64)latency;
+		u32 bucket = value < 0 ? 0 : bucket_of(value);
+
+		OPAQUE(bucket);
+		if (bucket < 656)
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
+	}
+	s64 limit = READ_ONCE(control.irq_thresh);
+	if ((s64)latency > limit) {
+		u32 rate_index = 2;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
+			struct irq_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+
+			add(&counters->alerts, 1);
+			if (record) {
+				record->head = (struct head){ 2, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+				if (rate && suppressed)
+					add(&rate->suppressed, suppressed);
+			}
+		} else {
+			add(&counters->suppressed, 1);
+		}
+	}
 }
 
 SEC("tp_btf/irq_handler_entry")
@@ -929,7 +734,12 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	irq_in(ctx, &now);
+	struct irqaction *action = (void *)ctx[1];
+	struct key_name key_1 = {};
+	__builtin_memset(key_1.name, 0, 64);
+	bpf_probe_read_kernel_str(key_1.name, 64, action->name);
+	u64 hash_1 = key_name_hash(&key_1);
+	irq_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -940,7 +750,11 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	irq_out(ctx, &now);
+	struct key_name key_1 = {};
+	__builtin_memset(key_1.name, 0, 64);
+	bpf_get_current_comm(key_1.name, 16);
+	u64 hash_1 = key_name_hash(&key_1);
+	irq_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -951,8 +765,19 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	exec_out(ctx, &now);
-	mine_out(ctx, &now);
+	struct task_struct *prev = (void *)ctx[1];
+	struct task_struct *next = (void *)ctx[2];
+	struct key_comm key_1 = {};
+	__builtin_memset(key_1.comm, 0, 16);
+	bpf_probe_read_kernel_str(key_1.comm, 16, next->comm);
+	u64 hash_1 = key_comm_hash(&key_1);
+	exec_out(ctx, &now, &key_1, hash_1);
+	struct key_comm_pid key_2 = {};
+	__builtin_memset(key_2.comm, 0, 16);
+	bpf_probe_read_kernel_str(key_2.comm, 16, prev->comm);
+	key_2.pid = (u32)(s64)next->pid;
+	u64 hash_2 = key_comm_pid_hash(&key_2);
+	mine_out(ctx, &now, &key_2, hash_2);
 	return 0;
 }
 
@@ -963,7 +788,16 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	exec_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	char the_comm[16] __attribute__((aligned(8))) = {};
+	bpf_probe_read_kernel_str(the_comm, 16, p->comm);
+	if (!strings_equal(the_comm, 2, (u64[]){0x72656b726f776bULL}, 1)) {
+		struct key_comm key_1 = {};
+		__builtin_memset(key_1.comm, 0, 16);
+		bpf_probe_read_kernel_str(key_1.comm, 16, p->comm);
+		u64 hash_1 = key_comm_hash(&key_1);
+		exec_in(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
@@ -974,18 +808,120 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	mine_in(ctx, &now);
+	struct task_struct *p = (void *)ctx[0];
+	struct key_comm_pid key_1 = {};
+	__builtin_memset(key_1.comm, 0, 16);
+	bpf_get_current_comm(key_1.comm, 16);
+	key_1.pid = (u32)(s64)p->pid;
+	u64 hash_1 = key_comm_pid_hash(&key_1);
+	mine_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct exec_set *set = place < 8192 ? exec_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			exec_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct mine_set *set = place < 8192 ? mine_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			mine_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 2: {
+		struct irq_set *set = place < 8192 ? irq_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			irq_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_192(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+static long sweep_sets_256(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 1;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+static long sweep_sets_576(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 2;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&exec_table, exec_sweep, &now, 0);
-	bpf_for_each_map_elem(&mine_table, mine_sweep, &now, 0);
-	bpf_for_each_map_elem(&irq_table, irq_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_192, sweep_sets_192, &now, 0);
+	bpf_for_each_map_elem(&sets_256, sweep_sets_256, &now, 0);
+	bpf_for_each_map_elem(&sets_576, sweep_sets_576, &now, 0);
 	return 0;
 }

@@ -3,9 +3,16 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 3
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 connect_thresh;
+	s64 nanosleep_thresh;
+	s64 reclaim_thresh;
 };
 
 struct control control SEC(".data");
@@ -28,6 +35,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -42,6 +50,51 @@ static __always_inline struct counters *counters_of(u32 rule)
 {
 	return bpf_map_lookup_elem(&counters, &rule);
 }
+
+#include "sweep.bpf.h"
+
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 256 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct { u64 word[32]; });
+} sets_256 SEC(".maps");
+
+/* Sets of 128 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct { u64 word[16]; });
+} sets_128 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 132);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} groups_used SEC(".maps");
 
 struct trace_event_raw_inet_sock_set_state {
 	u16 dport;
@@ -63,11 +116,45 @@ struct trace_event_raw_sys_exit {
 	s64 id;
 } CORE;
 
-/* ---- connect (rule.lt:1) ---- */
-
-struct connect_key {
+struct key_skaddr {
 	u64 skaddr;
 };
+
+static __always_inline u64 key_skaddr_hash(const struct key_skaddr *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_skaddr_same(const struct key_skaddr *x, const struct key_skaddr *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+struct key_tid {
+	s64 tid;
+};
+
+static __always_inline u64 key_tid_hash(const struct key_tid *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_tid_same(const struct key_tid *x, const struct key_tid *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+/* ---- connect (rule.lt:1) ---- */
 
 struct connect_in {
 	s64 dport;
@@ -76,104 +163,31 @@ struct connect_in {
 
 struct connect_set {
 	u64 state[8];
-	struct connect_key key[8];
+	struct key_skaddr key[8];
 	struct connect_in in[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct connect_set);
-} connect_table SEC(".maps");
-
-struct connect_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct connect_latency);
-} connect_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} connect_rate SEC(".maps");
-
-static __always_inline struct connect_set *connect_set_of(const struct connect_key *key)
+static __always_inline struct connect_set *connect_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&connect_table, &index);
+	return bpf_map_lookup_elem(&sets_256, &index);
 }
 
-static __always_inline bool connect_same(const struct connect_key *x, const struct connect_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 connect_find(struct connect_set *set, const struct key_skaddr *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 connect_find(struct connect_set *set, const struct connect_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && connect_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_skaddr_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool connect_claim(struct connect_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 connect_claim_free(struct connect_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool connect_yield(struct connect_set *set, const struct connect_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !connect_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct connect_out {
@@ -182,7 +196,7 @@ struct connect_out {
 
 struct connect_record {
 	struct head head;
-	struct connect_key key;
+	struct key_skaddr key;
 	struct connect_in in;
 	struct connect_out out;
 };
@@ -190,74 +204,53 @@ struct connect_record {
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 connect_settle(struct connect_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+connect_settle(struct connect_set *set, u32 way, const struct key_skaddr *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void connect_sweep_slot(struct connect_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void connect_look(struct connect_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (connect_claim(set, way, &state)) {
-			connect_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long connect_sweep(void *map, u32 *index, struct connect_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			connect_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:2: out inet_sock_set_state key skaddr where newstate one of [TCP_ESTABLISHED, TCP_CLOSE] and oldstate == TCP_SYN_SENT capture newstate */
-static __always_inline void connect_out(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now)
+static __always_inline void connect_out(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now, const struct key_skaddr *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u64 ev_skaddr = (u64)ctx->skaddr;
 	s32 ev_newstate = (s32)ctx->newstate;
-	s32 ev_oldstate = (s32)ctx->oldstate;
-	if (!((ev_newstate == 1LL || ev_newstate == 7LL) && ev_oldstate == 2LL))
-		return;
-	struct connect_key key = {};
-	key.skaddr = (u64)ev_skaddr;
-	struct connect_set *set = connect_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct connect_set *set = connect_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = connect_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = connect_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!connect_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && connect_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && connect_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -267,34 +260,34 @@ static __always_inline void connect_out(struct trace_event_raw_inet_sock_set_sta
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 connect_latency_index = 0;
-	struct connect_latency *connect_latency_ = bpf_map_lookup_elem(&connect_latency, &connect_latency_index);
-	if (connect_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&connect_latency_->bucket[bucket], 1);
-		add(&connect_latency_->sum, value);
-		if (value > (s64)connect_latency_->max)
-			connect_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 100000000LL;
+	s64 limit = READ_ONCE(control.connect_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&connect_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct connect_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 0, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->in = set->in[way];
 				record->out.newstate = (s64)ev_newstate;
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -308,54 +301,49 @@ static __always_inline void connect_out(struct trace_event_raw_inet_sock_set_sta
 }
 
 /* rule.lt:1: in inet_sock_set_state key skaddr where newstate == TCP_SYN_SENT and protocol == IPPROTO_TCP capture (dport, oldstate) */
-static __always_inline void connect_in(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now)
+static __always_inline void connect_in(struct trace_event_raw_inet_sock_set_state *ctx, u64 *now, const struct key_skaddr *key, u64 hash)
 {
 	OPAQUE(ctx);
-	u64 ev_skaddr = (u64)ctx->skaddr;
-	s32 ev_newstate = (s32)ctx->newstate;
-	u16 ev_protocol = (u16)ctx->protocol;
 	u16 ev_dport = (u16)ctx->dport;
 	s32 ev_oldstate = (s32)ctx->oldstate;
-	if (!(ev_newstate == 2LL && ev_protocol == 6LL))
-		return;
-	struct connect_key key = {};
-	key.skaddr = (u64)ev_skaddr;
-	struct connect_set *set = connect_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct connect_set *set = connect_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = connect_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = connect_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && connect_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && connect_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && connect_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = connect_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].dport = (u64)ev_dport;
 	set->in[way].oldstate = (s64)ev_oldstate;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && connect_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = connect_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* ---- nanosleep (rule.lt:5) ---- */
-
-struct nanosleep_key {
-	s64 tid;
-};
 
 struct nanosleep_in {
 	s64 id;
@@ -364,16 +352,9 @@ struct nanosleep_in {
 
 struct nanosleep_set {
 	u64 state[8];
-	struct nanosleep_key key[8];
+	struct key_tid key[8];
 	struct nanosleep_in in[8];
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct nanosleep_set);
-} nanosleep_table SEC(".maps");
 
 struct nanosleep_by1_key {
 	s64 value0;
@@ -386,21 +367,15 @@ struct {
 	__type(value, u32);
 } nanosleep_by1 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} nanosleep_by1_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 nanosleep_by1_of(const struct nanosleep_by1_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&nanosleep_by1, group), *used;
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&nanosleep_by1, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&nanosleep_by1_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -411,211 +386,117 @@ static __always_inline u32 nanosleep_by1_of(const struct nanosleep_by1_key *grou
 	return known ? *known : 0;
 }
 
-struct nanosleep_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct nanosleep_latency);
-} nanosleep_latency SEC(".maps");
-
-struct nanosleep_hist1 {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct nanosleep_hist1);
-} nanosleep_hist1 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} nanosleep_rate SEC(".maps");
-
-static __always_inline struct nanosleep_set *nanosleep_set_of(const struct nanosleep_key *key)
+static __always_inline struct nanosleep_set *nanosleep_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = 8192 + place;
 
-	return bpf_map_lookup_elem(&nanosleep_table, &index);
+	return bpf_map_lookup_elem(&sets_256, &index);
 }
 
-static __always_inline bool nanosleep_same(const struct nanosleep_key *x, const struct nanosleep_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 nanosleep_find(struct nanosleep_set *set, const struct key_tid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 nanosleep_find(struct nanosleep_set *set, const struct nanosleep_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && nanosleep_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_tid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool nanosleep_claim(struct nanosleep_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 nanosleep_claim_free(struct nanosleep_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool nanosleep_yield(struct nanosleep_set *set, const struct nanosleep_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !nanosleep_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct nanosleep_record {
 	struct head head;
-	struct nanosleep_key key;
+	struct key_tid key;
 	struct nanosleep_in in;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 nanosleep_settle(struct nanosleep_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+nanosleep_settle(struct nanosleep_set *set, u32 way, const struct key_tid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(1);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void nanosleep_sweep_slot(struct nanosleep_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void nanosleep_look(struct nanosleep_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(1);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (nanosleep_claim(set, way, &state)) {
-			nanosleep_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long nanosleep_sweep(void *map, u32 *index, struct nanosleep_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			nanosleep_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:5: in raw_syscalls:sys_enter key task.tid where id one of [syscall("nanosleep"), syscall("clock_nanosleep")] capture (id, flags = args[1]) */
-static __always_inline void nanosleep_in(void *ctx, u64 *now)
+static __always_inline void nanosleep_in(void *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
 	OPAQUE(ctx);
 	s64 ev_id = (s64)*(s64 *)((void *)ctx + 8);
 	u64 ev_args_1 = (u64)*(u64 *)((void *)ctx + 24);
-	if (!(ev_id == 35LL || ev_id == 230LL))
-		return;
-	struct nanosleep_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct nanosleep_set *set = nanosleep_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct nanosleep_set *set = nanosleep_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = nanosleep_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = nanosleep_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && nanosleep_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && nanosleep_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[1].due) && nanosleep_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = nanosleep_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].id = (s64)ev_id;
 	set->in[way].flags = (u64)ev_args_1;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && nanosleep_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = nanosleep_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:7: out raw_syscalls:sys_exit key task.tid where in.id == id */
-static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, u64 *now)
+static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
 	OPAQUE(ctx);
 	s64 ev_id = (s64)ctx->id;
-	struct nanosleep_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct nanosleep_set *set = nanosleep_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct nanosleep_set *set = nanosleep_set(place);
 	struct counters *counters = counters_of(1);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = nanosleep_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = nanosleep_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
@@ -624,11 +505,11 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 	u64 latency = at > opened ? at - opened : 0;
 	if (!(set->in[way].id == (s64)ev_id))
 		return;
-	if (!nanosleep_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && nanosleep_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[1].due) && nanosleep_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -641,46 +522,46 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 	struct nanosleep_by1_key by1_key = {};
 	by1_key.value0 = set->in[way].id;
 	u32 by1_number = nanosleep_by1_of(&by1_key);
-	u32 nanosleep_latency_index = 0;
-	struct nanosleep_latency *nanosleep_latency_ = bpf_map_lookup_elem(&nanosleep_latency, &nanosleep_latency_index);
-	if (nanosleep_latency_) {
+	u32 latency_counts_index = 1;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&nanosleep_latency_->bucket[bucket], 1);
-		add(&nanosleep_latency_->sum, value);
-		if (value > (s64)nanosleep_latency_->max)
-			nanosleep_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	u32 nanosleep_hist1_index = by1_number;
-	struct nanosleep_hist1 *nanosleep_hist1_ = bpf_map_lookup_elem(&nanosleep_hist1, &nanosleep_hist1_index);
-	if (nanosleep_hist1_) {
+	u32 hist1_counts_index = 2 + by1_number;
+	struct histogram_656 *hist1_counts = bpf_map_lookup_elem(&histograms_656, &hist1_counts_index);
+	if (hist1_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&nanosleep_hist1_->bucket[bucket], 1);
-		add(&nanosleep_hist1_->sum, value);
-		if (value > (s64)nanosleep_hist1_->max)
-			nanosleep_hist1_->max = value;
+			add(&hist1_counts->bucket[bucket], 1);
+		add(&hist1_counts->sum, value);
+		if (value > (s64)hist1_counts->max)
+			hist1_counts->max = value;
 	}
-	s64 limit = 1000000000LL;
+	s64 limit = READ_ONCE(control.nanosleep_thresh);
 	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&nanosleep_rate, &rate_index);
+		u32 rate_index = 1;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct nanosleep_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 1, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
+				record->key = *key;
 				record->in = set->in[way];
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -695,255 +576,159 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 
 /* ---- reclaim (rule.lt:9) ---- */
 
-struct reclaim_key {
-	s64 tid;
-};
-
 struct reclaim_set {
 	u64 state[8];
-	struct reclaim_key key[8];
+	struct key_tid key[8];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
-	__type(key, u32);
-	__type(value, struct reclaim_set);
-} reclaim_table SEC(".maps");
-
-struct reclaim_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct reclaim_latency);
-} reclaim_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rate);
-} reclaim_rate SEC(".maps");
-
-static __always_inline struct reclaim_set *reclaim_set_of(const struct reclaim_key *key)
+static __always_inline struct reclaim_set *reclaim_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 51;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&reclaim_table, &index);
+	return bpf_map_lookup_elem(&sets_128, &index);
 }
 
-static __always_inline bool reclaim_same(const struct reclaim_key *x, const struct reclaim_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 reclaim_find(struct reclaim_set *set, const struct key_tid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 reclaim_find(struct reclaim_set *set, const struct reclaim_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && reclaim_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_tid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
 }
 
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool reclaim_claim(struct reclaim_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 reclaim_claim_free(struct reclaim_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool reclaim_yield(struct reclaim_set *set, const struct reclaim_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !reclaim_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
-}
-
 struct reclaim_record {
 	struct head head;
-	struct reclaim_key key;
+	struct key_tid key;
 };
 
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 reclaim_settle(struct reclaim_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __always_inline u32
+reclaim_settle(struct reclaim_set *set, u32 way, const struct key_tid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(2);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
 	return (s64)age > 60000000000LL;
 }
 
-static __noinline void reclaim_sweep_slot(struct reclaim_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void reclaim_look(struct reclaim_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(2);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > 60000000000LL) {
-		if (reclaim_claim(set, way, &state)) {
-			reclaim_settle(set, way, state, at, 0);
+	if (state > BUSY && ((s64)age > 60000000000LL)) {
+		if (claim(&set->state[way], &state, 0))
 			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
-		}
 		return;
 	}
 }
 
-static long reclaim_sweep(void *map, u32 *index, struct reclaim_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			reclaim_sweep_slot(set, way, *at);
-	return 0;
-}
-
 /* rule.lt:9: in mm_vmscan_direct_reclaim_begin key task.tid where gfp_flags has 0x400 and order > 0 */
-static __always_inline void reclaim_in(struct trace_event_raw_mm_vmscan_direct_reclaim_begin_template *ctx, u64 *now)
+static __always_inline void reclaim_in(struct trace_event_raw_mm_vmscan_direct_reclaim_begin_template *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
-	OPAQUE(ctx);
-	u64 ev_gfp_flags = (u64)ctx->gfp_flags;
-	s32 ev_order = (s32)ctx->order;
-	if (!((ev_gfp_flags & 1024LL) == 1024LL && (s64)ev_order > 0LL))
-		return;
-	struct reclaim_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct reclaim_set *set = reclaim_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct reclaim_set *set = reclaim_set(place);
 	struct counters *counters = counters_of(2);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = reclaim_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = reclaim_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && reclaim_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 60000000000LL) && reclaim_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[2].due) && reclaim_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = reclaim_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && reclaim_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = reclaim_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:9: out mm_vmscan_direct_reclaim_end key task.tid */
-static __always_inline void reclaim_out(struct trace_event_raw_mm_vmscan_direct_reclaim_end_template *ctx, u64 *now)
+static __always_inline void reclaim_out(struct trace_event_raw_mm_vmscan_direct_reclaim_end_template *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
-	struct reclaim_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct reclaim_set *set = reclaim_set_of(&key);
+	u32 place = (u32)(hash >> 51);
+	struct reclaim_set *set = reclaim_set(place);
 	struct counters *counters = counters_of(2);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = reclaim_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = reclaim_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!reclaim_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, 0)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 60000000000LL) && reclaim_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[2].due) && reclaim_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
-		publish(&set->state[way], 0);
 		return;
 	}
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
 	u32 outcome = 0;
-	u32 reclaim_latency_index = 0;
-	struct reclaim_latency *reclaim_latency_ = bpf_map_lookup_elem(&reclaim_latency, &reclaim_latency_index);
-	if (reclaim_latency_) {
+	u32 latency_counts_index = 131;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&reclaim_latency_->bucket[bucket], 1);
-		add(&reclaim_latency_->sum, value);
-		if (value > (s64)reclaim_latency_->max)
-			reclaim_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
-	s64 limit = 20000000LL;
+	s64 limit = READ_ONCE(control.reclaim_thresh);
 	if ((s64)latency > limit) {
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&reclaim_rate, &rate_index);
+		u32 rate_index = 2;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 100LL, 1000000000LL)) {
 			struct reclaim_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->alerts, 1);
 			if (record) {
 				record->head = (struct head){ 2, KIND_ALERT, opened, at, latency, limit, suppressed, bpf_get_smp_processor_id(), outcome << OUTCOME_SHIFT };
-				record->key = key;
-				bpf_ringbuf_submit(record, 0);
+				record->key = *key;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -953,7 +738,6 @@ static __always_inline void reclaim_out(struct trace_event_raw_mm_vmscan_direct_
 			add(&counters->suppressed, 1);
 		}
 	}
-	publish(&set->state[way], 0);
 }
 
 SEC("tp/raw_syscalls/sys_enter")
@@ -963,7 +747,14 @@ int on_sys_enter(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	nanosleep_in(ctx, &now);
+	OPAQUE(ctx);
+	s64 ev_id = (s64)*(s64 *)((void *)ctx + 8);
+	if (ev_id == 35LL || ev_id == 230LL) {
+		struct key_tid key_1 = {};
+		key_1.tid = (u32)bpf_get_current_pid_tgid();
+		u64 hash_1 = key_tid_hash(&key_1);
+		nanosleep_in(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
@@ -974,7 +765,10 @@ int on_sys_exit(struct trace_event_raw_sys_exit *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	nanosleep_out(ctx, &now);
+	struct key_tid key_1 = {};
+	key_1.tid = (u32)bpf_get_current_pid_tgid();
+	u64 hash_1 = key_tid_hash(&key_1);
+	nanosleep_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -985,8 +779,23 @@ int on_inet_sock_set_state(struct trace_event_raw_inet_sock_set_state *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	connect_out(ctx, &now);
-	connect_in(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_skaddr = (u64)ctx->skaddr;
+	s32 ev_newstate = (s32)ctx->newstate;
+	s32 ev_oldstate = (s32)ctx->oldstate;
+	u16 ev_protocol = (u16)ctx->protocol;
+	if ((ev_newstate == 1LL || ev_newstate == 7LL) && ev_oldstate == 2LL) {
+		struct key_skaddr key_1 = {};
+		key_1.skaddr = (u64)ev_skaddr;
+		u64 hash_1 = key_skaddr_hash(&key_1);
+		connect_out(ctx, &now, &key_1, hash_1);
+	}
+	if (ev_newstate == 2LL && ev_protocol == 6LL) {
+		struct key_skaddr key_2 = {};
+		key_2.skaddr = (u64)ev_skaddr;
+		u64 hash_2 = key_skaddr_hash(&key_2);
+		connect_in(ctx, &now, &key_2, hash_2);
+	}
 	return 0;
 }
 
@@ -997,7 +806,15 @@ int on_mm_vmscan_direct_reclaim_begin(struct trace_event_raw_mm_vmscan_direct_re
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	reclaim_in(ctx, &now);
+	OPAQUE(ctx);
+	u64 ev_gfp_flags = (u64)ctx->gfp_flags;
+	s32 ev_order = (s32)ctx->order;
+	if ((ev_gfp_flags & 1024LL) == 1024LL && (s64)ev_order > 0LL) {
+		struct key_tid key_1 = {};
+		key_1.tid = (u32)bpf_get_current_pid_tgid();
+		u64 hash_1 = key_tid_hash(&key_1);
+		reclaim_in(ctx, &now, &key_1, hash_1);
+	}
 	return 0;
 }
 
@@ -1008,18 +825,105 @@ int on_mm_vmscan_direct_reclaim_end(struct trace_event_raw_mm_vmscan_direct_recl
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	reclaim_out(ctx, &now);
+	struct key_tid key_1 = {};
+	key_1.tid = (u32)bpf_get_current_pid_tgid();
+	u64 hash_1 = key_tid_hash(&key_1);
+	reclaim_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct connect_set *set = place < 8192 ? connect_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			connect_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 1: {
+		struct nanosleep_set *set = place < 8192 ? nanosleep_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			nanosleep_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	case 2: {
+		struct reclaim_set *set = place < 8192 ? reclaim_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			reclaim_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_256(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else if (*index < 16384) {
+		rule = 1;
+		place = *index - 8192;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+static long sweep_sets_128(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 8192) {
+		rule = 2;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&connect_table, connect_sweep, &now, 0);
-	bpf_for_each_map_elem(&nanosleep_table, nanosleep_sweep, &now, 0);
-	bpf_for_each_map_elem(&reclaim_table, reclaim_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_256, sweep_sets_256, &now, 0);
+	bpf_for_each_map_elem(&sets_128, sweep_sets_128, &now, 0);
 	return 0;
 }

@@ -3,9 +3,14 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+#define RULES 1
+
 /* What user space may change while the programs run. */
 struct control {
 	u64 enabled;
+	u64 interval;
+	struct pace pace[RULES];
+	s64 hang_timeout;
 };
 
 struct control control SEC(".data");
@@ -28,6 +33,7 @@ struct counters {
 	u64 alerts;
 	u64 timeouts;
 	u64 suppressed;
+	u64 unqueued;
 	u64 lost;
 };
 
@@ -43,11 +49,63 @@ static __always_inline struct counters *counters_of(u32 rule)
 	return bpf_map_lookup_elem(&counters, &rule);
 }
 
-/* ---- hang (rule.lt:1) ---- */
+#include "sweep.bpf.h"
 
-struct hang_key {
+struct histogram_656 {
+	u64 bucket[656];
+	u64 sum;
+	u64 max;
+};
+
+/* Sets of 256 bytes, of all rules that have such. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 32);
+	__type(key, u32);
+	__type(value, struct { u64 word[32]; });
+} sets_256 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct histogram_656);
+} histograms_656 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 129);
+	__type(key, u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} groups_used SEC(".maps");
+
+struct key_tid {
 	s64 tid;
 };
+
+static __always_inline u64 key_tid_hash(const struct key_tid *key)
+{
+	const u64 *word = (const u64 *)key;
+	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
+
+	return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline bool key_tid_same(const struct key_tid *x, const struct key_tid *y)
+{
+	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
+
+	return a[0] == b[0];
+}
+
+/* ---- hang (rule.lt:1) ---- */
 
 struct hang_in {
 	u64 fd;
@@ -55,16 +113,10 @@ struct hang_in {
 
 struct hang_set {
 	u64 state[8];
-	struct hang_key key[8];
+	u64 next[8];
+	struct key_tid key[8];
 	struct hang_in in[8];
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 32);
-	__type(key, u32);
-	__type(value, struct hang_set);
-} hang_table SEC(".maps");
 
 struct hang_by1_key {
 	u64 value0;
@@ -78,21 +130,15 @@ struct {
 	__type(value, u32);
 } hang_by1 SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} hang_by1_used SEC(".maps");
-
 /* Return a group's number, from 1; 0 is the group of all that came after the first 128. */
 static __always_inline u32 hang_by1_of(const struct hang_by1_key *group)
 {
-	u32 zero = 0, number, *known = bpf_map_lookup_elem(&hang_by1, group), *used;
+	u32 index = 0, number;
+	u32 *known = bpf_map_lookup_elem(&hang_by1, group), *used;
 
 	if (known)
 		return *known;
-	used = bpf_map_lookup_elem(&hang_by1_used, &zero);
+	used = bpf_map_lookup_elem(&groups_used, &index);
 	if (!used || READ_ONCE(*used) >= 128)
 		return 0;
 	number = __sync_fetch_and_add(used, 1) + 1;
@@ -103,93 +149,27 @@ static __always_inline u32 hang_by1_of(const struct hang_by1_key *group)
 	return known ? *known : 0;
 }
 
-struct hang_latency {
-	u64 bucket[656];
-	u64 sum;
-	u64 max;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct hang_latency);
-} hang_latency SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 129);
-	__type(key, u32);
-	__type(value, struct rate);
-} hang_rate SEC(".maps");
-
-static __always_inline struct hang_set *hang_set_of(const struct hang_key *key)
+static __always_inline struct hang_set *hang_set(u32 place)
 {
-	const u64 *word = (const u64 *)key;
-	u64 hash = word[0] * 0x9e3779b97f4a7c15ULL;
-	u32 index = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15ULL >> 59;
+	u32 index = place;
 
-	return bpf_map_lookup_elem(&hang_table, &index);
+	return bpf_map_lookup_elem(&sets_256, &index);
 }
 
-static __always_inline bool hang_same(const struct hang_key *x, const struct hang_key *y)
+/* Return the slot that holds the key, and its state; 8 and 0 if there is none. `not` is passed over. */
+static __always_inline u32 hang_find(struct hang_set *set, const struct key_tid *key, u32 not, u64 *state)
 {
-	const u64 *a = (const u64 *)x, *b = (const u64 *)y;
-
-	return a[0] == b[0];
-}
-
-/* Return the slot that holds the key, and its state; 8 if there is none. */
-static __always_inline u32 hang_find(struct hang_set *set, const struct hang_key *key, u64 *state)
-{
+	*state = 0;
 #pragma unroll
 	for (u32 way = 0; way < 8; way++) {
 		u64 seen = READ_ONCE(set->state[way]);
 
-		if (seen > BUSY && hang_same(&set->key[way], key)) {
+		if (seen > BUSY && differ(way, not) && key_tid_same(&set->key[way], key)) {
 			*state = seen;
-			return way;
+			return forget(way, seen);
 		}
 	}
 	return 8;
-}
-
-/* Own the slot, if its measurement is still the one that was found; the sweep may have marked it meanwhile. */
-static __always_inline bool hang_claim(struct hang_set *set, u32 way, u64 *state)
-{
-	u64 found = swap_if(&set->state[way], *state, BUSY);
-
-	if (found == *state)
-		return true;
-	if (found != (*state | REPORTED))
-		return false;
-	*state = found;
-	return swap_if(&set->state[way], found, BUSY) == found;
-}
-
-/* Own a free slot of the set; 8 if all are taken. */
-static __always_inline u32 hang_claim_free(struct hang_set *set)
-{
-#pragma unroll
-	for (u32 way = 0; way < 8; way++)
-		if (!READ_ONCE(set->state[way]) && !swap_if(&set->state[way], 0, BUSY))
-			return way;
-	return 8;
-}
-
-/* If another slot holds the key that we opened in `way`, free one of the two. Return whether we did. */
-static __noinline bool hang_yield(struct hang_set *set, const struct hang_key *key, u32 way, u32 other, u64 mine)
-{
-	way = forget(way, mine);
-	other = forget(other, mine);
-	u64 seen = READ_ONCE(set->state[other]) & ~REPORTED;
-
-	if (other == way || !seen || !hang_same(&set->key[other], key))
-		return false;
-	u32 loser = forget(seen < mine || (seen == mine && other < way) ? other : way, mine);
-	u64 held = loser == way ? mine : seen;
-
-	return swap_if(&set->state[loser], held, 0) == held;
 }
 
 struct hang_out {
@@ -198,7 +178,7 @@ struct hang_out {
 
 struct hang_record {
 	struct head head;
-	struct hang_key key;
+	struct key_tid key;
 	struct hang_in in;
 	struct hang_out out;
 };
@@ -206,35 +186,33 @@ struct hang_record {
 /*
  * Report the timeout of a measurement in our hands, if no sweep has done so. Return whether it is too old to be closed.
  */
-static __noinline u32 hang_settle(struct hang_set *set, u32 way, u64 state, u64 at, u32 flags)
+static __noinline u32
+hang_settle(struct hang_set *set, u32 way, const struct key_tid *key, u64 state, u64 at)
 {
-	struct counters *counters = counters_of(0);
 	u64 opened = state >> 1, age = at > opened ? at - opened : 0;
 
-	way = forget(way, at);
-	if (!counters)
-		return 0;
-	struct hang_key key = set->key[way];
-	s64 timeout = 250000000LL;
+	struct counters *counters = counters_of(0);
+	s64 timeout = READ_ONCE(control.hang_timeout);
 
-	if (!(state & REPORTED) && (s64)age > timeout) {
+	way = forget(way, at);
+	if (counters && !(state & REPORTED) && (s64)age > timeout) {
 		struct hang_by1_key by1_key = {};
 		by1_key.value0 = set->in[way].fd;
-		by1_key.value1 = (s64)(s32)key.tid;
+		by1_key.value1 = (s64)(s32)key->tid;
 		u32 by1_number = hang_by1_of(&by1_key);
 		u32 rate_index = by1_number;
-		struct rate *rate = bpf_map_lookup_elem(&hang_rate, &rate_index);
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
 		if (!rate || rate_admits(rate, at, 1LL, 10000000000LL)) {
 			struct hang_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
-			u64 suppressed = rate ? __sync_lock_test_and_set(&rate->suppressed, 0) : 0;
+			u64 suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
 
 			add(&counters->timeouts, 1);
 			if (record) {
-				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), flags };
-				record->key = key;
+				record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, suppressed, bpf_get_smp_processor_id(), FLAG_LATE };
+				record->key = *key;
 				record->in = set->in[way];
 				__builtin_memset(&record->out, 0, sizeof(record->out));
-				bpf_ringbuf_submit(record, 0);
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
 				add(&counters->lost, 1);
 				if (rate && suppressed)
@@ -244,98 +222,132 @@ static __noinline u32 hang_settle(struct hang_set *set, u32 way, u64 state, u64 
 			add(&counters->suppressed, 1);
 		}
 	}
-	return (s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL)) || (s64)age > 250000000LL;
+	return (s64)age > (s64)(((s64)(READ_ONCE(control.hang_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.hang_timeout) * 10LL : 60000000000LL)) || (s64)age > READ_ONCE(control.hang_timeout);
 }
 
-static __noinline void hang_sweep_slot(struct hang_set *set, u32 way, u64 at)
+/* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
+static __noinline void hang_look(struct hang_set *set, u32 way, u32 place, u64 at)
 {
 	struct counters *counters = counters_of(0);
 
 	way = forget(way, at);
-	if (!counters)
-		return;
 	u64 state = READ_ONCE(set->state[way]), opened = state >> 1, age = at > opened ? at - opened : 0;
-	if (state <= BUSY)
+	if (!counters || !state)
 		return;
-	if ((s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL)) || (s64)age > 250000000LL) {
-		if (hang_claim(set, way, &state)) {
-			hang_settle(set, way, state, at, 0);
-			add(&counters->expired, 1);
-			publish(&set->state[way], 0);
+	s64 timeout = READ_ONCE(control.hang_timeout);
+
+	if (state > BUSY && !(state & REPORTED) && (s64)age > timeout) {
+		/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
+		struct key_tid copy = set->key[way], *key = &copy;
+		struct hang_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+		if (record) {
+			record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
+			record->key = *key;
+			record->in = set->in[way];
+			__builtin_memset(&record->out, 0, sizeof(record->out));
 		}
+		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+			return;
+		}
+		state |= REPORTED;
+		struct hang_by1_key by1_key = {};
+		by1_key.value0 = set->in[way].fd;
+		by1_key.value1 = (s64)(s32)key->tid;
+		u32 by1_number = hang_by1_of(&by1_key);
+		u32 rate_index = by1_number;
+		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+		if (!(!rate || rate_admits(rate, at, 1LL, 10000000000LL))) {
+			add(&counters->suppressed, 1);
+			if (record)
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		} else {
+			add(&counters->timeouts, 1);
+			if (record) {
+				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
+			} else {
+				add(&counters->lost, 1);
+			}
+		}
+	}
+	if (state > BUSY && ((s64)age > (s64)(((s64)(READ_ONCE(control.hang_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.hang_timeout) * 10LL : 60000000000LL)) || (s64)age > READ_ONCE(control.hang_timeout))) {
+		if (claim(&set->state[way], &state, 0))
+			add(&counters->expired, 1);
 		return;
 	}
-}
-
-static long hang_sweep(void *map, u32 *index, struct hang_set *set, u64 *at)
-{
-	for (u32 way = 0; way < 8; way++)
-		if (set->state[way] > BUSY)
-			hang_sweep_slot(set, way, *at);
-	return 0;
+	if (state > BUSY && state & REPORTED)
+		return;
+	enqueue(0, &set->next[way], place * WAYS + way + 1, state == BUSY ? at : opened);
 }
 
 /* rule.lt:1: in sys_enter_fsync key task.tid capture fd */
-static __always_inline void hang_in(void *ctx, u64 *now)
+static __always_inline void hang_in(void *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
 	OPAQUE(ctx);
 	u64 ev_fd = (u64)*(u64 *)((void *)ctx + 16);
-	struct hang_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct hang_set *set = hang_set_of(&key);
+	u32 place = (u32)(hash >> 59);
+	struct hang_set *set = hang_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 at = event_time(now), state = 0, mine = at << 1;
-	u32 way = hang_find(set, &key, &state);
-	way = forget(way, state);
+	u64 at = event_time(now), mine = at << 1, state;
+	u32 way = hang_find(set, key, WAYS, &state);
 	add(&counters->opened, 1);
-	if (state && hang_claim(set, way, &state)) {
+	if (state && claim(&set->state[way], &state, BUSY)) {
 		u64 age = at > state >> 1 ? at - (state >> 1) : 0;
-		u32 old = ((s64)age > 250000000LL || (s64)age > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL))) && hang_settle(set, way, state, at, FLAG_LATE);
+		u32 old = age > READ_ONCE(control.pace[0].due) && hang_settle(set, way, key, state, at);
 
 		add(old ? &counters->expired : &counters->replaced, 1);
 	} else {
-		way = hang_claim_free(set);
-		if (way >= 8) {
+		way = claim_free(set->state);
+		if (way >= WAYS) {
 			add(&counters->refused, 1);
 			return;
 		}
 		way = forget(way, mine);
 	}
-	set->key[way] = key;
+	set->key[way] = *key;
 	set->in[way].fd = (u64)ev_fd;
+	/* A slot that is in a queue already will be looked at before this measurement is overdue. */
+	if (!READ_ONCE(set->next[way]) && !enqueue(0, &set->next[way], place * WAYS + way + 1, at))
+		add(&counters->unqueued, 1);
 	publish(&set->state[way], mine);
 	/* Two CPUs may open one key at once: at least one sees it here, and both agree on which of them stays. */
-	for (u32 other = 0; other < 8; other++)
-		if (other != way && READ_ONCE(set->state[other]) > BUSY && hang_yield(set, &key, way, other, mine))
+	for (u32 i = 0; i < TWINS; i++) {
+		u64 seen;
+		u32 other = hang_find(set, key, way, &seen);
+
+		if (!seen)
+			break;
+		if (keep_last(set->state, way, mine, other, seen))
 			add(&counters->replaced, 1);
+	}
 }
 
 /* rule.lt:1: out sys_exit_fsync key task.tid capture ret */
-static __always_inline void hang_out(void *ctx, u64 *now)
+static __always_inline void hang_out(void *ctx, u64 *now, const struct key_tid *key, u64 hash)
 {
 	OPAQUE(ctx);
-	struct hang_key key = {};
-	key.tid = (u32)bpf_get_current_pid_tgid();
-	struct hang_set *set = hang_set_of(&key);
+	u32 place = (u32)(hash >> 59);
+	struct hang_set *set = hang_set(place);
 	struct counters *counters = counters_of(0);
 	if (!set || !counters)
 		return;
-	u64 state = 0;
-	u32 way = hang_find(set, &key, &state);
-	way = forget(way, state);
+	u64 state;
+	u32 way = hang_find(set, key, WAYS, &state);
 	if (!state) {
 		add(&counters->unmatched, 1);
 		return;
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!hang_claim(set, way, &state)) {
+	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
 		return;
 	}
-	if (((s64)latency > 250000000LL || (s64)latency > (s64)(((s64)(250000000LL * 10LL) > 60000000000LL ? 250000000LL * 10LL : 60000000000LL))) && hang_settle(set, way, state, at, FLAG_LATE)) {
+	if (latency > READ_ONCE(control.pace[0].due) && hang_settle(set, way, key, state, at)) {
 		add(&counters->expired, 1);
 		add(&counters->unmatched, 1);
 		publish(&set->state[way], 0);
@@ -344,18 +356,18 @@ static __always_inline void hang_out(void *ctx, u64 *now)
 	if (at < opened)
 		add(&counters->clock_skew, 1);
 	add(&counters->closed, 1);
-	u32 hang_latency_index = 0;
-	struct hang_latency *hang_latency_ = bpf_map_lookup_elem(&hang_latency, &hang_latency_index);
-	if (hang_latency_) {
+	u32 latency_counts_index = 0;
+	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
+	if (latency_counts) {
 		s64 value = (s64)latency;
 		u32 bucket = value < 0 ? 0 : bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
-			add(&hang_latency_->bucket[bucket], 1);
-		add(&hang_latency_->sum, value);
-		if (value > (s64)hang_latency_->max)
-			hang_latency_->max = value;
+			add(&latency_counts->bucket[bucket], 1);
+		add(&latency_counts->sum, value);
+		if (value > (s64)latency_counts->max)
+			latency_counts->max = value;
 	}
 	publish(&set->state[way], 0);
 }
@@ -367,7 +379,10 @@ int on_sys_enter_fsync(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	hang_in(ctx, &now);
+	struct key_tid key_1 = {};
+	key_1.tid = (u32)bpf_get_current_pid_tgid();
+	u64 hash_1 = key_tid_hash(&key_1);
+	hang_in(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
@@ -378,16 +393,64 @@ int on_sys_exit_fsync(void *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-	hang_out(ctx, &now);
+	struct key_tid key_1 = {};
+	key_1.tid = (u32)bpf_get_current_pid_tgid();
+	u64 hash_1 = key_tid_hash(&key_1);
+	hang_out(ctx, &now, &key_1, hash_1);
 	return 0;
 }
 
-/* Run by user space, enabled or not: reports what is overdue, drops what has expired. */
+static __noinline u64 look(u32 rule, u32 place, u32 way, u64 now)
+{
+	switch (rule) {
+	case 0: {
+		struct hang_set *set = place < 32 ? hang_set(place) : 0;
+		u64 pending = 0;
+
+		if (!set)
+			return 0;
+		if (way < WAYS) {
+			way = forget(way, now);
+			u64 next = exchange(&set->next[way], 0);
+
+			hang_look(set, way, place, now);
+			return next;
+		}
+		for (u32 i = 0; i < WAYS; i++) {
+			if (!READ_ONCE(set->state[i]))
+				continue;
+			hang_look(set, i, place, now);
+			pending += READ_ONCE(set->state[i]) > BUSY;
+		}
+		return pending;
+	}
+	}
+	return 0;
+}
+
+static long sweep_sets_256(void *map, u32 *index, void *set, u64 *now)
+{
+	u32 rule, place;
+
+	if (*index < 32) {
+		rule = 0;
+		place = *index - 0;
+	}
+	else {
+		return 1;
+	}
+	sweeping.pending[rule] += look(rule, place, WAYS, *now);
+	return 0;
+}
+
+/* Run by user space, enabled or not: looks at everything, and counts what is pending. */
 SEC("syscall")
 int sweep(void *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	bpf_for_each_map_elem(&hang_table, hang_sweep, &now, 0);
+	for (u32 rule = 0; rule < RULES; rule++)
+		WRITE_ONCE(sweeping.pending[rule], 0);
+	bpf_for_each_map_elem(&sets_256, sweep_sets_256, &now, 0);
 	return 0;
 }
