@@ -1,14 +1,15 @@
 # Each target installs what it needs first; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run run test check bench golden clean
+.PHONY: help setup setup-run run test vm-test check bench golden clean
 
 PYTHON := .venv/bin/python
 RULES ?= rules/sched.lt
 ARGS ?=
 PYTEST_ARGS ?=
+KERNELS ?=
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: ## make .venv and install what is missing, the tools for tests and checks too
 	@tools/setup.sh dev
@@ -21,6 +22,10 @@ run: setup-run ## run rules: make run RULES=rules/sched.lt ARGS='--duration 5s'
 
 test: setup ## run all tests; those that attach to the kernel need root
 	@exec $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+vm-test: ## run the kernel tests in guests with other kernels; KERNELS='6.1 6.12' chooses
+	@tools/setup.sh vm
+	@exec $(PYTHON) -m pytest -s -p no:cacheprovider $(PYTEST_ARGS) tests/vm/matrix.py $(if $(KERNELS),--kernels='$(KERNELS)')
 
 check: setup ## lint, format and types
 	@$(PYTHON) -m ruff check .
