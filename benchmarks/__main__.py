@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-from benchmarks import alerts, cost, pairing, replay, startup, timeouts
+from benchmarks import alerts, cost, pairing, recording, replay, startup, timeouts
 from benchmarks.machine import describe
 from ltrules.errors import LtrulesError
 
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "alerts": alerts.run,
     "timeouts": timeouts.run,
     "pairing": pairing.run,
+    "recording": recording.run,
     "replay": replay.run,
 }
 
