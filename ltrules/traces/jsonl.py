@@ -4,8 +4,8 @@ The first line is a header, `{"ltrules_trace": 1, "kernel": "6.18.44", "arch": "
 
     {"t": ns, "e": "sched:sched_switch", "cpu": 1, "tid": 0, "tgid": 0, "comm": "...", "f": {"prev_pid": 17, ...}}
 
-`{"lost": 12}` says that events are missing at this place (0: it is not known how many), `{"end": ns}` until when was
-recorded. Names that are not known are passed over.
+`{"lost": 12}` says that events are missing at this place (0: it is not known how many), `{"end": ns, "recorded": {}}`
+until when was recorded, and how many of each event. Names that are not known are passed over.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ class JsonLines:
             return
         elif _is_int(end_ns, 0):
             self._note_end(end_ns)
+            self._note_recorded(content.get("recorded"))
             return
         elif content.get(MARK) == VERSION:  # recordings may be joined: further headers are no trouble
             return
@@ -132,6 +133,12 @@ class JsonLines:
 
     def _note_end(self, time_ns: int) -> None:
         self.end_ns = max(self.end_ns or 0, time_ns)
+
+    def _note_recorded(self, counts: Any) -> None:
+        """Take note of what was recorded: an event that did not come is none that the recording lacks."""
+        if isinstance(counts, dict):
+            for name in self._needs.keys() & counts.keys():
+                self._seen[name] += 0
 
     def _want(self, name: str) -> _Wanted | None:
         """Return what is wanted of an event, None for nothing."""
