@@ -26,10 +26,11 @@ from ltrules.traces.troubles import Troubles
 
 #: How much of a file is looked at to tell its format: more than any header has.
 _ENOUGH = 1 << 16
-#: First bytes of files that other programs read, how to call these, and what they write.
+#: First bytes of files that other programs read, what they are, how to call the programs, and what these write.
 _PROGRAMS = {
-    b"\x17\x08Dtracing": (("trace-cmd", "report", "-N", "-R", "-t", "-i"), "trace-cmd", FTRACE),
+    b"\x17\x08Dtracing": ("trace.dat", ("trace-cmd", "report", "-N", "-R", "-t", "-i"), "trace-cmd", FTRACE),
     b"PERFILE2": (
+        "perf.data",
         ("perf", "script", "--ns", "--show-lost-events", "-F", "comm,pid,tid,cpu,time,event,trace", "-i"),
         "linux-perf",
         PERF,
@@ -105,6 +106,7 @@ class Trace:
     def _open(self, source: Path | BinaryIO, opened: ExitStack) -> tuple[Stream, _Reader]:
         if isinstance(source, Path) and source.is_dir():
             program = ProgramStream([*BABELTRACE, str(source.absolute())], "babeltrace2", self.troubles, note_discarded)
+            self.description = "CTF, read by babeltrace2"
             return self._output(program, CTF, str(source), opened)
         self._file = _file(source)
         opened.callback(self._file.close)
@@ -114,12 +116,13 @@ class Trace:
         stream = unpacked(plain, self._file.name, self.troubles)
         opened.callback(stream.close)
         start = stream.start(_ENOUGH)
-        for magic, (argv, package, dialect) in _PROGRAMS.items():
+        for magic, (what, argv, package, dialect) in _PROGRAMS.items():
             if start.startswith(magic):
                 seekable = self._size is not None and stream is plain
                 path = source if isinstance(source, Path) and seekable else _spooled(stream, opened)
                 self._size = None
                 program = ProgramStream([*argv, str(path.absolute())], package, self.troubles)
+                self.description = f"{what}, read by {program.name}"
                 return self._output(program, dialect, self._file.name, opened)
         return stream, self._recognised(start, self._file.name)
 
@@ -129,7 +132,6 @@ class Trace:
         stream = Ahead(program)
         if not stream.start(1):  # trace-cmd is silent about a damaged file
             raise InputError(f"cannot read {name}: {program.failure or f'{program.name} finds nothing in it'}")
-        self.description = f"{dialect.name}, read by {program.name}"
         return stream, self._lines(dialect)
 
     def _recognised(self, start: bytes, name: str) -> _Reader:

@@ -120,7 +120,7 @@ def test_forms_of_one_ftrace_recording_agree(tmp_path: Path) -> None:
         tool("trace-cmd", "extract", "-B", path.name, "-o", str(data))
     plain.write_text(tool("trace-cmd", "report", "-N", "-t", "-i", str(data)))
     raw, trace = read(data, wanted)
-    assert "read by trace-cmd" in trace.description
+    assert trace.description == "trace.dat, read by trace-cmd"
     assert_same(raw, read(plain, wanted)[0], 1, frozenset())
     assert_same(raw, read(text, wanted)[0], 1000, HASHED)
     # Symbols stand where the addresses of functions were; nothing else is missing.
@@ -133,9 +133,9 @@ def test_forms_of_one_perf_recording_agree(tmp_path: Path) -> None:
     record(data, EVENTS, tmp_path)
     tool("perf", "data", "convert", "--to-ctf", str(ctf), "-i", str(data))
     script, trace = read(data, wanted)
-    assert "read by perf" in trace.description and not trace.troubles.lost_marks
+    assert trace.description == "perf.data, read by perf" and not trace.troubles.lost_marks
     packed, trace = read(ctf, wanted)
-    assert "read by babeltrace2" in trace.description
+    assert trace.description == "CTF, read by babeltrace2"
     assert not trace.troubles.lacking, "the binary form has everything"
     assert_same(script, packed, 1, frozenset())
 
