@@ -189,6 +189,23 @@ def test_marks_of_lost_events(mark: str, lost: int) -> None:
     assert (trace.troubles.lost_marks, trace.troubles.lost, trace.troubles.malformed) == (1, lost, 0)
 
 
+def test_what_tracers_write_beside_events_is_no_trouble() -> None:
+    text = f"""cpus=2
+{HEAD}sched_wakeup: {PAYLOAD}
+{HEAD}kernel_stack: <stack trace >
+ => schedule (ffffffff8107e4b0)
+{HEAD}tracing_mark_write: B|1|x
+{HEAD}print: 0xffffffff81000000s: hello
+{HEAD}function:             do_sys_open <-- sys_open
+{HEAD}do_sys_open <-sys_open
+"""
+    events, trace = read(text, needs("sched_wakeup"))
+    assert len(events) == 1
+    assert not trace.troubles, list(trace.troubles.sentences())
+    _, trace = read(f"{HEAD}sched_wakeup: {PAYLOAD}\n{HEAD}of_a_module: x=1\n", WAKEUP)
+    assert trace.troubles.unknown_events == {"of_a_module": 1}
+
+
 def test_marks_of_perf_and_stacks() -> None:
     line = f"  sh 11/12 [001]  1289.411378000: sched:sched_wakeup: {PAYLOAD}\n"
     stack = "\tffffffff81415391 __traceiter_sys_exit+0x41 ([kernel.kallsyms])\n\n"
