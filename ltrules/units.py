@@ -49,6 +49,14 @@ def format_duration(ns: int) -> str:
     return _format(ns, _DURATION_SCALES)
 
 
+def exact_duration(ns: int) -> str:
+    """Return a duration of `ns` in the largest unit up to seconds that it reaches, without rounding: `1.234567ms`."""
+    sign, value = ("-", -ns) if ns < 0 else ("", ns)
+    unit = next((unit for unit in ("s", "ms", "us") if value >= DURATIONS[unit]), "ns")
+    number = f"{Decimal(value) / DURATIONS[unit]:f}"
+    return f"{sign}{number}{unit}"
+
+
 def format_size(size: int) -> str:
     """Return a size of `size` bytes with three or four significant digits, such as `1.5MiB`."""
     return _format(size, _SIZE_SCALES)

@@ -144,6 +144,24 @@ def test_without_a_clock_time_begins_in_1970(tmp_path: Path, catalog: str) -> No
         assert alert["time"] == "1970-01-01T00:00:00.000106000Z"
 
 
+FTRACE = """# tracer: nop
+          <idle>-0       [001] d.h3.   100.000100: sched_wakeup: comm=cat pid=41 prio=120 target_cpu=001
+          <idle>-0       [001] d..2.   100.000106: sched_switch: {} ==> next_comm=cat next_pid=41 next_prio=120
+             cat-41      [001] d.h3.   100.000200: sched_wakeup: comm=dd pid=42 prio=120 target_cpu=000
+             cat-41      [001] d..2.   100.005000: softirq_entry: vec=1 [action=TIMER]
+"""
+
+
+def test_text_of_ftrace_with_a_wait_that_only_other_events_outlive(catalog: str) -> None:
+    text = FTRACE.format("prev_comm=swapper/1 prev_pid=0 prev_prio=120 prev_state=R")
+    result = call("-e", RULE, "-", "--strict", "--format", "json", "--catalog", catalog, text=text)
+    *alerts, summary = records(result)
+    assert [(a["kind"], a["key"]["pid"], a["cpu"], a["latency_ns"]) for a in alerts] == [
+        ("alert", 41, 1, 6000), ("timeout", 42, 1, 1_000_000)
+    ]  # fmt: skip
+    assert (result.exit_code, summary["losses"]) == (0, [])
+
+
 # ----------------------------------------------------------------------------------- what is wrong
 def test_troubles_are_said_in_words_and_make_strict_fail(tmp_path: Path, catalog: str) -> None:
     damaged = text_of(*wait(100, 6), {"lost": 12}, {"t": 150_000, "e": "sched:sched_wakeup", "cpu": 0, "f": {}})

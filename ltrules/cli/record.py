@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ltrules.cli.ending import command_words, rounds, running, stop_signals
+from ltrules.cli.ending import command_words, reader_may_leave, rounds, running, stop_signals
 from ltrules.cli.loading import Duration, get_catalog, load_rules, rule_options
 from ltrules.cli.recording import Recorder
 from ltrules.engines.libbpf import LibbpfEngine
@@ -80,23 +80,24 @@ def record(
     if reason is not None:
         raise EngineUnavailable(reason)
     words = command_words(command)
-    with ExitStack() as stack:
-        stopped = stack.enter_context(stop_signals())
-        session = stack.enter_context(chosen.record(rules, event_bytes))
-        recorder = Recorder(session, rules, stack.enter_context(recording_file(name)), name, anonymous=anonymise)
+    with reader_may_leave():
+        with ExitStack() as stack:
+            stopped = stack.enter_context(stop_signals())
+            session = stack.enter_context(chosen.record(rules, event_bytes))
+            recorder = Recorder(session, rules, stack.enter_context(recording_file(name)), name, anonymous=anonymise)
+            if not quiet:
+                click.echo(f"ltrules: {', '.join(session.probes)} recorded with {chosen.name} to {name}", err=True)
+                click.echo("ltrules: Ctrl-C stops", err=True)
+            with running(words) as child:
+                for wait in rounds(stopped, duration, child, recorder.period):
+                    session.poll(wait)
+                    recorder.take()
+            session.stop()
+            recorder.finish()
         if not quiet:
-            click.echo(f"ltrules: {', '.join(session.probes)} recorded with {chosen.name} to {name}", err=True)
-            click.echo("ltrules: Ctrl-C stops", err=True)
-        with running(words) as child:
-            for wait in rounds(stopped, duration, child, recorder.period):
-                session.poll(wait)
-                recorder.take()
-        session.stop()
-        recorder.finish()
-    if not quiet:
-        click.echo("\n".join(_summary(recorder, session.stopped_ns - session.started_ns)), err=True)
-    for sentence in recorder.losses():
-        click.echo(f"warning: {sentence}", err=True)
+            click.echo("\n".join(_summary(recorder, session.stopped_ns - session.started_ns)), err=True)
+        for sentence in recorder.losses():
+            click.echo(f"warning: {sentence}", err=True)
 
 
 def _summary(recorder: Recorder, ns: int) -> Iterator[str]:

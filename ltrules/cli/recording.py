@@ -17,7 +17,7 @@ from ltrules.traces.anonymise import Anonymiser, known_texts
 from ltrules.traces.writer import Column, Columns, Sort, TraceWriter
 
 #: Batches written before somebody else has a turn.
-_MOST_BATCHES = 16
+_MOST_BATCHES = 128
 #: How often the kernel is asked for the events that it kept from our programs.
 _ASK_NS = 1_000_000_000
 

@@ -4,8 +4,8 @@ The first line is a header, `{"ltrules_trace": 1, "kernel": "6.18.44", "arch": "
 
     {"t": ns, "e": "sched:sched_switch", "cpu": 1, "tid": 0, "tgid": 0, "comm": "...", "f": {"prev_pid": 17, ...}}
 
-`{"lost": 12}` says that events are missing at this place (0: it is not known how many), `{"end": ns}` until when was
-recorded. Names that are not known are passed over.
+`{"lost": 12}` says that events are missing at this place (0: it is not known how many), `{"end": ns, "recorded": {}}`
+until when was recorded, and how many of each event. Names that are not known are passed over.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Wanted:
 
 
 class JsonLines:
-    """The reader; `end_ns` is until when was recorded, where the recording says so."""
+    """The reader; `end_ns` is until when was recorded, at least the time of the last event, wanted or not."""
 
     def __init__(self, catalog: Catalog, needs: Needs, seen: Counter[str], troubles: Troubles) -> None:
         self._names = Names(catalog, needs, troubles)
@@ -83,6 +83,7 @@ class JsonLines:
         """Return the wanted events of some lines."""
         decode, known, new = _decode, self._known, tuple.__new__
         events: list[TraceEvent] = []
+        content: Any = None
         for line in lines:
             try:
                 content, end = decode(line)
@@ -98,6 +99,8 @@ class JsonLines:
                 pass
             events += self._odd(line)
         self._seen.update(map(_name, events))
+        if isinstance(content, dict) and _is_int(content.get("t"), 0):
+            self._note_end(content["t"])
         return events
 
     def _odd(self, line: str) -> Iterator[TraceEvent]:
@@ -121,11 +124,21 @@ class JsonLines:
             self._troubles.note_lost(lost)
             return
         elif _is_int(end_ns, 0):
-            self.end_ns = end_ns
+            self._note_end(end_ns)
+            self._note_recorded(content.get("recorded"))
             return
         elif content.get(MARK) == VERSION:  # recordings may be joined: further headers are no trouble
             return
         self._troubles.malformed += 1
+
+    def _note_end(self, time_ns: int) -> None:
+        self.end_ns = max(self.end_ns or 0, time_ns)
+
+    def _note_recorded(self, counts: Any) -> None:
+        """Take note of what was recorded: an event that did not come is none that the recording lacks."""
+        if isinstance(counts, dict):
+            for name in self._needs.keys() & counts.keys():
+                self._seen[name] += 0
 
     def _want(self, name: str) -> _Wanted | None:
         """Return what is wanted of an event, None for nothing."""

@@ -23,7 +23,7 @@ Told = tuple[int, dict[str, Scalar], dict[str, Scalar]]
 
 
 class LineReader(ABC):
-    """A reader of one dialect; texts do not say until when was recorded."""
+    """A reader of one dialect; `end_ns` is the time of the last event, wanted or not."""
 
     end_ns: int | None = None
 
@@ -66,16 +66,19 @@ class LineReader(ABC):
         """Return the wanted ones of some lines, each with its time."""
         match = self._dialect.line.match
         stamped = []
+        last: Line | None = None
         for line in lines:
             found = match(line)
             if found is None:
                 self._other(line)
                 continue
+            last = found
             name = self.name_of(found)
             wanted = self._wanted.get(name) or self._want(name)
             if wanted is not None:
-                time = int(found["seconds"]) * 1_000_000_000 + int(found["fraction"].ljust(9, "0"))
-                stamped.append((time, wanted, found))
+                stamped.append((_time_of(found), wanted, found))
+        if last is not None:
+            self.end_ns = max(self.end_ns or 0, _time_of(last))
         return stamped
 
     def _want(self, name: str) -> _Wanted | None:
@@ -102,6 +105,10 @@ class LineReader(ABC):
         for name in names:
             if name not in values:
                 self._troubles.lacking[event, prefix + name] += 1
+
+
+def _time_of(line: Line) -> int:
+    return int(line["seconds"]) * 1_000_000_000 + int(line["fraction"].ljust(9, "0"))
 
 
 class _Wanted:

@@ -46,7 +46,7 @@ class _Reader(Protocol):
 
     @property
     def end_ns(self) -> int | None:
-        """Until when was recorded, where that is told."""
+        """Until when was recorded: at least the time of the last event, wanted or not."""
 
     def events(self, blocks: Iterable[list[str]]) -> Iterator[TraceEvent]:
         """Iterate over the wanted events of all blocks of lines in time order."""
@@ -58,8 +58,9 @@ class Trace:
     Events come in time order; one counted as `troubles.late` has a time before that of its predecessor. Each has all
     that `needs` lists for it, of the right type, but for what is counted in `troubles.lacking`: that is absent. Events
     that are not in `needs` are left out. `description` names the format for people, `header` is what the trace says of
-    itself. `troubles`, `seen` (events by name) and `end_ns` (until when was recorded, None if the trace does not say)
-    are complete when the iteration has ended. Opening and iterating raise InputError where something cannot be read.
+    itself. `troubles`, `seen` (events by name) and `end_ns` (until when was recorded: at least the time of the last
+    event, wanted or not; None without any) are complete when the iteration has ended. Opening and iterating raise
+    InputError where something cannot be read.
     """
 
     def __init__(self, source: Path | BinaryIO, catalog: Catalog, needs: Needs) -> None:

@@ -12,9 +12,8 @@ from typing import Any, BinaryIO
 from ltrules.alert import Scalar
 from ltrules.errors import InputError
 from ltrules.traces.anonymise import Anonymiser
+from ltrules.traces.jsonl import MARK, VERSION
 
-#: The version of the format, in the header.
-VERSION = 1
 #: How long an event may be delayed, in ns: interrupted between its reading of the clock and its place in the buffer.
 #: Virtual CPUs are taken away for some tens of milliseconds.
 HOLD_NS = 250_000_000
@@ -91,7 +90,7 @@ class TraceWriter:
     def header(self, content: Mapping[str, Any]) -> None:
         """Write the first line: the version, what is recorded of each event, and `content`."""
         events = {c.event: {"context": list(c.context), "fields": list(c.fields)} for c in self._columns}
-        self._write(_json({"ltrules_trace": VERSION, **content, "events": events}) + "\n")
+        self._write(_json({MARK: VERSION, **content, "events": events}) + "\n")
 
     def events(self, rows: Sequence[Row], reached_ns: int) -> None:
         """Write some events, and those held back before; no event from before `reached_ns` is still to come, but for

@@ -34,7 +34,7 @@ def test_an_event_is_read_with_all_that_the_line_has() -> None:
     assert trace.description == "recording of ltrules, kernel 6.18.44"
     assert not trace.troubles
     assert trace.seen == {"sched:sched_switch": 1}
-    assert trace.end_ns is None
+    assert trace.end_ns == 5
 
 
 def test_needs_are_those_of_the_rules() -> None:
@@ -142,6 +142,15 @@ def test_losses_and_the_end_are_told() -> None:
     _, trace = read(HEADER + line() + '{"lost": 12, "t": 6}\n{"lost": 0}\n{"lost": 3}\n{"end": 99}\n', NEEDS)
     assert (trace.troubles.lost_marks, trace.troubles.lost, trace.end_ns) == (3, 15, 99)
     assert list(trace.troubles.sentences()) == ["the tracer lost events at 3 places, 15 of them counted"]
+
+
+def test_events_that_are_not_wanted_tell_the_time_too() -> None:
+    _, trace = read(HEADER + line() + line(t=77, e="sched:sched_wakeup"), NEEDS)
+    assert trace.end_ns == 77
+    _, trace = read(HEADER + line() + '{"t": 5, "e": "sched:sc', NEEDS)
+    assert trace.end_ns == 5
+    _, trace = read(HEADER, NEEDS)
+    assert trace.end_ns is None
 
 
 def test_recordings_can_be_joined() -> None:
