@@ -30,11 +30,10 @@ CPUS = 2
 SCRIPT = """\
 cd {top}
 export PATH={top}/tests/vm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root TMPDIR={shared}/tmp XDG_CACHE_HOME=/run/tmp/cache NO_COLOR=1 TERM=dumb LTRULES_SHARED={shared}
+export HOME=/root TMPDIR={shared}/tmp XDG_CACHE_HOME=/run/tmp/cache PYTHONUNBUFFERED=1 LTRULES_SHARED={shared}
 modprobe loop
 echo {booted}
-{command}
-echo $? >{shared}/status
+{{ {command}; echo $? >{shared}/status; }} </dev/null 2>&1 | cat
 """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.vm.guest import run
 from tests.vm.kernels import Kernel, unpack
 
-#: What runs in a guest. Of the tests of the command one: each starts it anew, and that takes a quarter of a minute there.
+#: What runs in a guest. Of the tests of the command one: each starts it anew, which takes a quarter of a minute there.
 TESTS = ("tests/vm/inside", "tests/kernel", "-k", "not test_cli_run or test_json")
 #: A guest that takes longer than this hangs.
 SECONDS = 1200
