@@ -36,7 +36,7 @@ bench: setup ## measure cost and start-up beside bpftrace
 	@exec $(PYTHON) -m benchmarks $(ARGS)
 
 golden: setup ## rewrite the golden files, to be read in the diff
-	@exec $(PYTHON) -m pytest --update-golden tests/test_golden.py
+	@exec $(PYTHON) -m pytest --update-golden tests/test_golden.py tests/unit/test_testing.py
 
 clean: ## remove .venv and everything else that was made here
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

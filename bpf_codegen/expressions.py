@@ -44,7 +44,6 @@ _CONTEXT = {
     "node": "bpf_get_numa_node_id()",
     "cgroup": "bpf_get_current_cgroup_id()",
     "boot": "bpf_ktime_get_boot_ns()",
-    "mono": "event_time(now)",
     "ppid": "parent_tgid()",
 }
 
@@ -105,14 +104,21 @@ NO_EVENT = Program("", "", "", Access.RECORD, ())
 
 @dataclass
 class Writer:
-    """Writes the expressions of one handler; `strings` collects the buffers that they need filled first."""
+    """Writes the expressions of one function; `strings` collects the buffers that they need filled first.
+
+    `now` is the address of the event's time there.
+    """
 
     program: Program
     strings: dict[str, Expr] = field(default_factory=dict)
+    now: str = "now"
 
     def integer(self, expr: Expr) -> str:
         """Return the C text of an integer expression; its low 64 bits are the value, whatever its C type."""
-        return _CONTEXT[expr.name] if isinstance(expr, Context) else self._write(expr)[0]
+        return self._context(expr.name) if isinstance(expr, Context) else self._write(expr)[0]
+
+    def _context(self, name: str) -> str:
+        return f"event_time({self.now})" if name == "mono" else _CONTEXT[name]
 
     def signed(self, expr: Expr) -> str:
         """Return the C text of an integer expression that C reads as signed."""
@@ -131,7 +137,7 @@ class Writer:
                 path = field_path(self.program, expr)
                 return f"({'s64' if expr.signed else 'u64'}){_atom(path)}", _UNARY
             case Context(name):
-                text = _CONTEXT[name]
+                text = self._context(name)
                 if name in _NARROW:
                     return f"(u64){text}", _UNARY
                 return (f"({text})", _ATOM) if " " in text else (text, _ATOM)
@@ -187,7 +193,8 @@ class Writer:
             cast = "(u64)" if expr.unsigned else "(s64)"
             texts = [_cast(self._beside(o, p, _UNARY), cast) for o, p in ((left, right), (right, left))]
         else:
-            texts = [self._beside(left, right, level), self._beside(right, left, level + 1)]
+            # How `and` and `or` are grouped makes no difference.
+            texts = [self._beside(left, right, level), self._beside(right, left, level + (operator not in _SPELLING))]
         return f"{texts[0]} {_SPELLING.get(operator, operator)} {texts[1]}", level
 
     def _beside(self, expr: Expr, other: Expr, level: int) -> str:
@@ -195,7 +202,7 @@ class Writer:
         if isinstance(other, Number) and isinstance(expr, FieldValue):
             return _atom(field_path(self.program, expr))
         if isinstance(other, Number) and isinstance(expr, Context) and expr.name in _NARROW:
-            return _CONTEXT[expr.name]
+            return self._context(expr.name)
         return self._operand(expr, level)
 
     def _operand(self, expr: Expr, level: int) -> str:

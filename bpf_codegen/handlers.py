@@ -158,7 +158,9 @@ def _find(scope: RuleScope, handler: Handler, writer: Writer, miss: list[str]) -
     if handler.role is Role.OUT or rule.timeout or rule.expire or any(isinstance(n, Latency) for n in nodes):
         lines.append("u64 latency = at > opened ? at - opened : 0;")
     if handler.late:
-        lines += [f"if (!({writer.condition(handler.late)}))", "\treturn;"]
+        # What is too old is no more, whatever the condition says: a sweep may have dropped it by now, or not.
+        old = f" && !({too_old(rule, 'latency')})" if rule.expire or rule.drop else ""
+        lines += [f"if (!({writer.condition(handler.late)}){old})", "\treturn;"]
     lines += [
         f"if (!claim(&set->state[way], &state, {'BUSY' if rule.saved else '0'})) {{",
         *("\t" + line for line in miss),

@@ -19,14 +19,27 @@ OUTCOME_SHIFT = 8
 #: What `kind` says.
 KIND_ALERT = 0
 KIND_TIMEOUT = 1
-#: struct statistic: count, sum, min, max.
-STATISTIC = "=Qqqq"
+#: struct event: time, number of the program, cpu.
+EVENT_HEAD = "QII"
+#: struct statistic: count, sum, and the ranks of min and max.
+STATISTIC = "=QQQQ"
 #: struct pace: due, timeout, shift, scan_ns, sets.
 PACE = "=QQQQQ"
 
 #: Of `pending` in struct sweeping, after wakes, sweeps, visits and ns; the only variable in ".bss".
 SWEEPING = "=QQQQ"
 PENDING_OFFSET = struct.calcsize(SWEEPING)
+
+
+def ranked(rank: int, unsigned: bool) -> int:
+    """Return the number of a rank: SIGN in the header."""
+    return rank if unsigned else rank - (1 << 63)
+
+
+def wrapped(value: int, unsigned: bool) -> int:
+    """Return the number that 64 bits hold of a sum."""
+    value &= (1 << 64) - 1
+    return value if unsigned or value < 1 << 63 else value - (1 << 64)
 
 
 def member_format(members: Iterable[Member]) -> str:
@@ -37,6 +50,11 @@ def member_format(members: Iterable[Member]) -> str:
 def record_format(rule: Rule) -> str:
     """Return the `struct` format of a rule's record: head, key, saved and closing values."""
     return "=" + HEAD + member_format((*rule.key, *rule.saved, *rule.closing))
+
+
+def event_format(members: Iterable[Member]) -> str:
+    """Return the `struct` format of a recorded event: head and values."""
+    return "=" + EVENT_HEAD + member_format(members)
 
 
 def counters_format() -> str:
@@ -51,8 +69,8 @@ def histogram_format(histogram: Histogram) -> str:
 
 def control_offsets(plan: Plan) -> dict[str, int]:
     """Return the byte offset of every member of `struct control`."""
-    offsets = {"enabled": 0, "interval": 8, "pace": 16}
-    position = 16 + struct.calcsize(PACE) * len(plan.rules)
+    offsets = {"enabled": 0, "interval": 8, "grace": 16, "ended": 24, "pace": 32}
+    position = 32 + struct.calcsize(PACE) * len(plan.rules)
     for parameter in plan.parameters:
         offsets[parameter.member.name] = position
         position += parameter.member.size

@@ -103,14 +103,15 @@ def update(scope: RuleScope, program: Program) -> list[str]:
         sort = f"struct histogram_{histogram.buckets}"
         lines += _lookup(_counts(histogram), sort, place, histogram.group)
         lines.append(f"if ({_counts(histogram)}) {{")
-        lines.append(f"\ts64 value = {writer.integer(histogram.value)};")
+        lines.append(f"\t{'u64' if histogram.unsigned else 's64'} value = {writer.integer(histogram.value)};")
         lines += ["\t" + line for line in _add(histogram)]
         lines.append("}")
     for statistic in rule.statistics:
         place = scope.places.statistics[scope.index, statistic.name]
         lines += _lookup(statistic.name, "struct statistic", place, statistic.group)
         lines.append(f"if ({statistic.name})")
-        lines.append(f"\tstatistic_add({statistic.name}, {writer.integer(statistic.value)});")
+        value = writer.integer(statistic.value)
+        lines.append(f"\tstatistic_add({statistic.name}, {value}, {_flip(statistic.unsigned)});")
     return lines
 
 
@@ -129,12 +130,20 @@ def _add(histogram: Histogram) -> list[str]:
     name, last = _counts(histogram), histogram.buckets - 1
     if histogram.step:
         low, step = histogram.low, histogram.step
+        below = f"value < {low}LL"
+        if histogram.unsigned:
+            # What is beyond the signed numbers is above all buckets, and must not wrap round to their beginning.
+            below = f"value < {low}ULL" if low > 0 else "false"
         find = [
-            f"u64 place = value < {low}LL ? 0 : 1 + (u64)(value - {low}LL) / {step}ULL;",
+            f"u64 place = {below} ? 0 : 1 + (u64)(value - {low}LL) / {step}ULL;",
             f"u32 bucket = place < {last} ? place : {last};",
         ]
+        if histogram.unsigned:
+            find[1] = f"u32 bucket = place < {last} && !(value >> 63) ? place : {last};"
     else:
-        find = ["u32 bucket = value < 0 ? 0 : bucket_of(value);"]
+        find = [
+            "u32 bucket = bucket_of(value);" if histogram.unsigned else "u32 bucket = value < 0 ? 0 : bucket_of(value);"
+        ]
     size = histogram.buckets if histogram.step else BUCKETS
     return [
         *find,
@@ -143,6 +152,15 @@ def _add(histogram: Histogram) -> list[str]:
         f"if (bucket < {size})",
         f"\tadd(&{name}->bucket[bucket], 1);",
         f"add(&{name}->sum, value);",
-        f"if (value > (s64){name}->max)",
-        f"\t{name}->max = value;",
+        f"if ({_rank(histogram)} > {name}->max)",
+        f"\t{name}->max = {_rank(histogram)};",
     ]
+
+
+def _flip(unsigned: bool) -> str:
+    """Return the bit to flip to make a number's rank: then 0, what a fresh map holds, is the least there is."""
+    return "0" if unsigned else "SIGN"
+
+
+def _rank(histogram: Histogram) -> str:
+    return "value" if histogram.unsigned else "(value ^ SIGN)"

@@ -142,7 +142,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts of `value`, in log-linear buckets, or from `low` in `buckets` of `step` with one more at either end."""
+    """Counts of `value`, in log-linear buckets, or from `low` in `buckets` of `step` with one more at either end.
+
+    `unsigned` tells how the 64 bits of a value are read, as in `Operation`.
+    """
 
     name: str
     value: Expr
@@ -150,15 +153,17 @@ class Histogram:
     low: int = 0
     step: int = 0  # 0: log-linear
     buckets: int = BUCKETS
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Count, sum, least and greatest of `value` in each group."""
+    """Count, sum, least and greatest of `value` in each group; see `Histogram`."""
 
     name: str
     value: Expr
     group: Group
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,11 @@ class Handler:
     saves: tuple[Expr | None, ...] = ()
     outcome: int = 0
     took: Expr | None = None
+
+    @property
+    def exprs(self) -> tuple[Expr | None, ...]:
+        """All that it has of its event."""
+        return (*self.key, self.early, self.late, self.took, *self.saves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +257,8 @@ class Access(Enum):
 class Program:
     """One BPF program: one event and the handlers of all rules there, in the order in which they run.
 
-    `record` is the BTF name of the classic record; `arguments` are (C type, name) of the raw tracepoint's.
+    `record` is the BTF name of the classic record; `arguments` are (C type, name) of the raw tracepoint's. `recorded`
+    is what goes into a recording, beside time and CPU; None if the event is not recorded.
     """
 
     name: str
@@ -257,6 +268,7 @@ class Program:
     handlers: tuple[Handler, ...]
     record: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
+    recorded: tuple[FieldValue | Context, ...] | None = None
 
     @property
     def section(self) -> str:
@@ -276,9 +288,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything for one object file. `ring_bytes` is the size of the alert ring buffer, a power of two."""
+    """Everything for one object file.
+
+    `ring_bytes` is the size of the ring buffer of alerts, `event_bytes` that of recorded events: powers of two, or 0
+    where nothing is recorded.
+    """
 
     rules: tuple[Rule, ...]
     programs: tuple[Program, ...]
     parameters: tuple[Parameter, ...] = field(default=())
     ring_bytes: int = 1 << 20
+    event_bytes: int = 0

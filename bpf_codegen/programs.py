@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bpf_codegen import keys
+from bpf_codegen import keys, recording
 from bpf_codegen.expressions import Writer
 from bpf_codegen.plan import Expr, Handler, Program, Role
 from bpf_codegen.reading import context_type, reads
@@ -25,16 +25,16 @@ class _Group:
     handlers: list[Handler] = field(default_factory=list)
 
 
-def program_function(program: Program, scopes: Sequence[RuleScope]) -> str:
-    """Return the C function of a program."""
-    writer = Writer(program)
+def program_function(program: Program, number: int, scopes: Sequence[RuleScope]) -> str:
+    """Return the C function of a program, whose number is its place in the plan."""
+    writer = Writer(program, now="&now")
     groups = _groups(program.handlers)
     uses = Counter(g.condition for g in groups if g.condition is not None)
     shared = {condition: f"where_{i}" for i, condition in enumerate((c for c, n in uses.items() if n > 1), 1)}
     body = [f"bool {name} = {writer.condition(condition)};" for condition, name in shared.items()]
-    number = 0
+    keys_made = 0
     for group in groups:
-        lines, number = _calls(group, scopes, writer, number)
+        lines, keys_made = _calls(group, scopes, writer, keys_made)
         if group.condition is None:
             body += lines
             continue
@@ -42,14 +42,20 @@ def program_function(program: Program, scopes: Sequence[RuleScope]) -> str:
         body += [f"if ({condition}) {{", *("\t" + line for line in lines), "}"]
     text = [*writer.buffers(), *body]
     exprs = [e for handler in program.handlers for e in (*handler.key, handler.early)]
-    return f"""SEC("{program.section}")
+    text = [*reads(exprs, program, text), *text]
+    record = ""
+    if program.recorded is not None:
+        # The record is made last, so that it does not stand between a handler's reading of the clock and its table.
+        record = recording.function(program, number)
+        text = [*text, f"{recording.function_name(program)}(ctx, &now);"]
+    return f"""{record}SEC("{program.section}")
 int {program.name}({context_type(program)}ctx)
 {{
 	u64 now = 0;
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
-{indent([*reads(exprs, program, text), *text])}	return 0;
+{indent(text)}	return 0;
 }}
 
 """

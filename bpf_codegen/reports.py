@@ -41,12 +41,12 @@ def admit(scope: RuleScope) -> tuple[list[str], str]:
     return lines, f"!rate || rate_admits(rate, at, {count}, {period})"
 
 
-def too_old(rule: Rule) -> str:
-    """Return the condition under which a measurement of some `age` is dropped instead of closed."""
+def too_old(rule: Rule, age: str = "age") -> str:
+    """Return the condition under which a measurement of some age is dropped instead of closed."""
     writer = Writer(NO_EVENT)
-    terms = [f"(s64)age > {writer.signed(rule.expire)}"] if rule.expire else []
+    terms = [f"(s64){age} > {writer.signed(rule.expire)}"] if rule.expire else []
     if rule.timeout and rule.drop:
-        terms.append(f"(s64)age > {writer.signed(rule.timeout)}")
+        terms.append(f"(s64){age} > {writer.signed(rule.timeout)}")
     return " || ".join(terms) or "false"
 
 

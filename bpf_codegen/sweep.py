@@ -46,7 +46,7 @@ def programs(scopes: Sequence[RuleScope]) -> str:
 SEC("syscall")
 int sweep(void *ctx)
 {{
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);

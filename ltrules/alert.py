@@ -176,9 +176,13 @@ class RuleStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The numbers of a session: of each rule, and of each program that did not always run."""
+    """The numbers of a session: of each rule, and of each program that did not always run.
+
+    `troubles` says in sentences what was wrong with the events that it was given: those of a trace.
+    """
 
     engine: str
     rules: tuple[RuleStats, ...]
     #: Runs that the kernel skipped because another program ran on the same CPU, by probe.
     missed: Mapping[str, int]
+    troubles: tuple[str, ...] = ()

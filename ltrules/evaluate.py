@@ -65,14 +65,16 @@ def apply(operator: str, values: Sequence[int | str], types: Sequence[Type]) -> 
     return _BINARY[operator](x, y, signed)
 
 
-def _divide(x: int, y: int, signed: bool) -> int:
+def divide(x: int, y: int, signed: bool) -> int:
+    """Return a quotient, rounded towards zero; dividing by zero gives 0."""
     if not y:
         return 0
     quotient = abs(x) // abs(y)
     return wrap(-quotient if (x < 0) != (y < 0) else quotient, signed)
 
 
-def _remainder(x: int, y: int, signed: bool) -> int:
+def remainder(x: int, y: int, signed: bool) -> int:
+    """Return what a quotient leaves, with the sign of `x`; dividing by zero leaves 0."""
     if not y:
         return 0
     rest = abs(x) % abs(y)
@@ -83,8 +85,8 @@ _BINARY: Mapping[str, Callable[[int, int, bool], int]] = {
     "+": lambda x, y, s: wrap(x + y, s),
     "-": lambda x, y, s: wrap(x - y, s),
     "*": lambda x, y, s: wrap(x * y, s),
-    "/": _divide,
-    "%": _remainder,
+    "/": divide,
+    "%": remainder,
     "&": lambda x, y, s: wrap(x & y, s),
     "|": lambda x, y, s: wrap(x | y, s),
     "^": lambda x, y, s: wrap(x ^ y, s),

@@ -16,8 +16,8 @@ from ltrules.types import INT, STRING_BYTES, Kind, Type
 
 #: Names that generated C has for its own: of maps, programs, functions and structs beside those of the rules.
 _TAKEN = frozenset(
-    "alerts arm control counters enqueue head histogram key look pace pending queue queues rate rates set sets"
-    " statistic statistics step sweep sweeper sweepers sweeping visit walk".split()
+    "alerts arm control counters enqueue event events head histogram key look pace pending queue queues rate rates set"
+    " sets statistic statistics step sweep sweeper sweepers sweeping unrecorded visit walk".split()
 )
 _ROLE_ORDER = {role: i for i, role in enumerate(model.Role)}
 
@@ -89,12 +89,14 @@ class _Lowerer:
             return groups[identity]
 
         everything = plan.Group("all", (), ())
-        histograms = [plan.Histogram("latency", plan.Latency(), everything)]
+        histograms = [plan.Histogram("latency", plan.Latency(), everything, unsigned=True)]
         for i, h in enumerate(rule.histograms, 1):
             buckets = -(-(h.high - h.low) // h.step) + 2 if h.step else plan.BUCKETS
-            histograms.append(plan.Histogram(f"hist{i}", self.expr(h.value, rule), group(h.by), h.low, h.step, buckets))
+            value, unsigned = self.expr(h.value, rule), is_unsigned([h.value.type])
+            histograms.append(plan.Histogram(f"hist{i}", value, group(h.by), h.low, h.step, buckets, unsigned))
         statistics = [
-            plan.Statistic(f"stat{i}", self.expr(s.value, rule), group(s.by)) for i, s in enumerate(rule.statistics, 1)
+            plan.Statistic(f"stat{i}", self.expr(s.value, rule), group(s.by), is_unsigned([s.value.type]))
+            for i, s in enumerate(rule.statistics, 1)
         ]
         rate = None
         if rule.rate:

@@ -8,9 +8,12 @@ from pathlib import Path
 from bpf_codegen import plan, render
 from ltrules.diagnostics import Diagnostic
 from ltrules.lower import lower
+from ltrules.recording import recorded_plan
 from support import CATALOG, RULE, check_text
 
 CASES = Path(__file__).parent / "cases"
+#: Cases with a golden program that records too, and whether the rules are at work beside it.
+RECORDED = {"block_rule": False, "string_key": False, "symbols_and_elements": False, "one_liner": True}
 
 
 def case_names() -> list[str]:
@@ -38,8 +41,12 @@ def case_plan(directory: Path) -> tuple[plan.Plan | None, tuple[Diagnostic, ...]
 def case_files(directory: Path) -> dict[str, str]:
     """Return what a case produces, by file name; "" for a file that must not exist."""
     planned, diagnostics = case_plan(directory)
+    recorded = ""
+    if planned is not None and directory.name in RECORDED:
+        recorded = render(recorded_plan(planned, 1 << 20, rules=RECORDED[directory.name]))
     return {
         "rule.bpf.c": "" if planned is None else render(planned),
+        "recorded.bpf.c": recorded,
         "diagnostics.txt": diagnostic_lines(diagnostics),
     }
 

@@ -24,6 +24,7 @@ from ltrules.engines import features
 from ltrules.engines.features import Host
 from ltrules.errors import EngineUnavailable, InputError, LtrulesError, RuleError
 from ltrules.raw import struct_paths
+from ltrules.resources import shipped_rules
 from ltrules.source import LARGEST_FILE
 
 TOP = Path(__file__).parent.parent
@@ -113,6 +114,10 @@ def test_version() -> None:
         (("run", "-e", GOOD, "-d", "-1s"), "`-1s`"),
         (("run", "-e", GOOD, "-n", "0"), "0 is not in the range x>=1"),
         (("run", "-e", GOOD, "--engine", "magic"), "'magic' is not one of"),
+        (("record", "-e", GOOD), "Missing option '-o' / '--output'"),
+        (("record", "-e", GOOD, "-o", "x", "--buffer", "5"), "`5`: a size is a number and a unit"),
+        (("record", "-e", GOOD, "-o", "x", "--buffer", "1KiB"), "`1KiB`: from 4KiB to 1GiB"),
+        (("record", "-e", GOOD, "-o", "x", "--buffer", "2GiB"), "`2GiB`: from 4KiB to 1GiB"),
         (("completion", "tcsh"), "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         (("events", "a", "b"), "unexpected extra argument"),
         (("catalog", "save"), "Missing argument 'FILE'"),
@@ -174,9 +179,10 @@ def test_rules_from_standard_input(catalog: str) -> None:
     assert "larger than" in refused("check", "-", text=b"#" * (LARGEST_FILE + 1))
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (TOP / "rules").glob("*.lt")))
+@pytest.mark.parametrize("name", [p.stem for p in shipped_rules()])
 def test_shipped_rules_are_right(name: str, catalog: str) -> None:
-    result = call("check", f"std:{name}", str(TOP / "rules" / f"{name}.lt"), "--catalog", catalog)
+    paths = str(TOP / "rules" / f"{name}.lt"), str(TOP / "rules" / f"{name}_test.lt")
+    result = call("check", f"std:{name}", *paths, "--catalog", catalog)
     assert result.exit_code == 0, result.output
     assert "right" in result.stdout
 
@@ -186,6 +192,7 @@ def test_shipped_rules_that_do_not_exist() -> None:
     said = refused("check", "std:nosuch")
     assert said.startswith("there are no shipped rules `nosuch`; there are: block, ")
     assert "no shipped rules" in refused("check", "std:../secret")
+    assert "no shipped rules" in refused("check", "std:block_test")
 
 
 def test_no_rules_at_all(tmp_path: Path, catalog: str) -> None:
@@ -250,6 +257,12 @@ def test_command_that_cannot_run(monkeypatch: pytest.MonkeyPatch, catalog: str) 
         (" ", "-c needs a command"),
     ):
         assert refused("run", "-e", GOOD, "-c", command, "--catalog", catalog) == said
+
+
+def test_alerts_and_events_do_not_share_standard_output(monkeypatch: pytest.MonkeyPatch, catalog: str) -> None:
+    monkeypatch.setattr(run_module.LibbpfEngine, "unavailable", lambda self: None)
+    said = refused("run", "-e", GOOD, "--record", "-", "--catalog", catalog)
+    assert said == "--record needs a file: alerts go to standard output"
 
 
 def test_run_refuses_wrong_rules_before_all_else(catalog: str) -> None:
@@ -382,6 +395,10 @@ def test_run_without_privileges_says_what_is_missing(open_home: dict[str, str]) 
         done = program("run", "-e", GOOD, "--format", form, "-d", "1s", user=NOBODY, env=open_home)
         assert (done.returncode, done.stdout) == (3, "")
         assert done.stderr == f"ltrules: {features.NEEDS_PRIVILEGE}\n"
+    path = "/tmp/not-made-by-ltrules.jsonl"  # noqa: S108 - nothing is written there
+    done = program("record", "-e", GOOD, "-o", path, "-d", "1s", user=NOBODY, env=open_home)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", f"ltrules: {features.NEEDS_PRIVILEGE}\n")
+    assert not Path(path).exists()
     for verb in ("check", "show", "events"):
         assert f"`ltrules {verb}`" in features.NEEDS_PRIVILEGE
 
@@ -394,6 +411,7 @@ def test_run_without_privileges_says_what_is_missing(open_home: dict[str, str]) 
         ("show", "-e", GOOD),
         ("events", "sched_switch"),
         ("explain", "-e", GOOD),
+        ("test", "std:irq"),
     ],
     ids=lambda a: a[0],
 )

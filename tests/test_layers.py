@@ -22,7 +22,28 @@ STRANGERS = {
     "ltrules.catalog": ("ltrules.parse", "ltrules.check", "ltrules.engines", "ltrules.sinks", "ltrules.cli"),
     "ltrules.check": ("ltrules.lower", "ltrules.engines", "ltrules.sinks", "ltrules.cli", "bpf_codegen"),
     "ltrules.lower": ("ltrules.parse", "ltrules.engines", "ltrules.sinks", "ltrules.cli"),
+    "ltrules.traces": (
+        "ltrules.parse",
+        "ltrules.check",
+        "ltrules.lower",
+        "ltrules.semantics",
+        "ltrules.engines",
+        "ltrules.sinks",
+        "ltrules.cli",
+        "bpf_codegen",
+    ),
+    "ltrules.semantics": (
+        "ltrules.parse",
+        "ltrules.check",
+        "ltrules.lower",
+        "ltrules.naming",
+        "ltrules.engines",
+        "ltrules.sinks",
+        "ltrules.cli",
+        "bpf_codegen",
+    ),
     "ltrules.engines": ("ltrules.parse", "ltrules.check", "ltrules.sinks", "ltrules.cli"),
+    "ltrules.testing": ("ltrules.lower", "ltrules.naming", "ltrules.engines", "ltrules.cli", "bpf_codegen"),
     "ltrules.sinks": ("ltrules.engines", "ltrules.lower", "ltrules.cli", "bpf_codegen"),
 }
 

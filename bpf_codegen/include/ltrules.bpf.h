@@ -333,20 +333,26 @@ static __always_inline u32 bucket_of(u64 value)
 	return (exponent - 3) * 16 + ((value >> (exponent - 4)) & 15);
 }
 
+/* The ranks of signed numbers, with this bit flipped, are in order as unsigned ones. */
+#define SIGN (1ULL << 63)
+
 struct statistic {
 	u64 count;
-	s64 sum;
-	s64 min;
-	s64 max;
+	u64 sum;
+	u64 min;	/* ranks */
+	u64 max;
 };
 
-static __always_inline void statistic_add(struct statistic *s, s64 value)
+/* `flip` is SIGN for a signed value, else 0. */
+static __always_inline void statistic_add(struct statistic *s, u64 value, u64 flip)
 {
-	if (!s->count || value < s->min)
-		s->min = value;
-	if (!s->count || value > s->max)
-		s->max = value;
-	add((u64 *)&s->sum, value);
+	u64 rank = value ^ flip;
+
+	if (!s->count || rank < s->min)
+		s->min = rank;
+	if (rank > s->max)
+		s->max = rank;
+	add(&s->sum, value);
 	add(&s->count, 1);
 }
 

@@ -85,6 +85,17 @@ struct sweeping sweeping;
  */
 static u64 look(u32 rule, u32 place, u32 way, u64 now);
 
+/*
+ * The time by which a sweep judges what is pending. An event may have read the clock and been interrupted on the way to the
+ * measurement that it ends: it has `grace` to come there. In the end, when no event is on its way, all are judged by that time.
+ */
+static __always_inline u64 judged_time(u64 now)
+{
+	u64 ended = READ_ONCE(control.ended);
+
+	return ended ? ended : now - READ_ONCE(control.grace);
+}
+
 /* Put a slot into the queue by the time when it was opened. Return whether it is in one. */
 static __noinline bool enqueue(u32 rule, u64 *next, u64 slot, u64 opened)
 {
@@ -240,7 +251,7 @@ static int on_timer(void *map, u32 *index, struct sweeper *own)
 		wait = last + 2 * interval + *index * SOON - now;
 	} else if (!swap_if(&sweeping.busy, 0, 1)) {
 		WRITE_ONCE(sweeping.last, now);
-		sweeping.walk.now = now;
+		sweeping.walk.now = judged_time(now);
 		sweeping.walk.rule = sweeping.walk.stage = sweeping.walk.more = 0;
 		bpf_loop(RULES * (SPANS * (LANES + 1) + MOST_VISITS + MOST_SCANS + 4), step, 0, 0);
 		sweeping.sweeps++;

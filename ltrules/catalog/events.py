@@ -42,7 +42,8 @@ class Event:
 
     `record` is the BTF name of its classic record (`trace_event_raw_sched_wakeup_template`), None where BTF has none.
     `raw_arguments` are the C types of the raw tracepoint's arguments (without the leading `void *`), None where BTF has
-    no `btf_trace_NAME` and the event cannot be attached as tp_btf.
+    no `btf_trace_NAME` and the event cannot be attached as tp_btf. `print_text` is the `print fmt` of its format, by
+    which tracers write it as text; "" where it is not known.
     """
 
     category: str
@@ -50,6 +51,7 @@ class Event:
     fields: Mapping[str, Field]
     record: str | None = None
     raw_arguments: tuple[str, ...] | None = None
+    print_text: str = ""
 
     @property
     def full_name(self) -> str:

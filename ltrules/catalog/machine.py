@@ -69,9 +69,9 @@ class MachineCatalog:
         category, bare = asked.groups()
         if self._tracefs is not None:
             for each in [category] if category else categories_of(self._tracefs, bare):
-                fields = read_format(self._tracefs, each, bare) if each != NOT_TRACEPOINTS else None
-                if fields is not None:
-                    yield self._from_format(Event(each, bare, fields))
+                found = read_format(self._tracefs, each, bare) if each != NOT_TRACEPOINTS else None
+                if found is not None:
+                    yield self._from_format(Event(each, bare, found.fields, print_text=found.print_text))
         elif self._records is not None:
             for known in shipped_catalog().find(name):
                 event = _from_btf(self._records, known)

@@ -1,7 +1,7 @@
 """Catalogs in files: a kernel's events, for machines that are not that kernel.
 
 The file is JSON, compressed where its name ends in `.gz`, and the same catalog always gives the same bytes. Events of a
-class share their fields, so `layouts` holds each list of fields once.
+class share their fields, so `layouts` holds each list of fields once, and `prints` each print text.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _LARGEST = 64 << 20
 _NAME = re.compile(r"[A-Za-z_]\w{0,255}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,256}")
+#: The longest of real ones has some 5,000 characters.
+_PRINT_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,32768}")
 _EVENT = re.compile(r"[A-Za-z0-9_][\w.-]{0,127}:[A-Za-z_]\w{0,127}", re.ASCII)
 #: What a C type is made of: a catalog comes from anywhere, and types end up in generated C.
 _C_TYPE = re.compile(r"[\w *()\[\]{}.,+-]{1,256}", re.ASCII)
@@ -84,6 +86,9 @@ class SavedCatalog:
         record, arguments = content.get("record"), content.get("arguments")
         if not isinstance(arguments, list | None):
             raise ValueError("its arguments are no list")
+        printed, prints = content.get("print"), self._content["prints"]
+        if printed is not None and _integer(printed, 0, 1 << 20) >= len(prints):
+            raise ValueError(f"there is no print text {printed}")
         category, _, name = full_name.partition(":")
         return Event(
             category,
@@ -91,6 +96,7 @@ class SavedCatalog:
             fields,
             None if record is None else _text(record, _NAME),
             None if arguments is None else tuple(_text(argument, _C_TYPE) for argument in arguments),
+            "" if printed is None else _text(prints[printed], _PRINT_TEXT),
         )
 
 
@@ -120,6 +126,7 @@ def load_catalog(path: Path) -> Catalog:
 def save_catalog(catalog: Catalog, path: Path, paths: Iterable[tuple[str, str]] = ()) -> None:
     """Write a catalog, with what it says of each (struct, member path) given; raise InputError if that fails."""
     layouts: dict[str, int] = {}
+    prints: dict[str, int] = {}
     events: dict[str, dict[str, Any]] = {}
     for full_name in catalog.names():
         for event in catalog.find(full_name):
@@ -129,6 +136,8 @@ def save_catalog(catalog: Catalog, path: Path, paths: Iterable[tuple[str, str]] 
                 content["record"] = event.record
             if event.raw_arguments is not None:
                 content["arguments"] = list(event.raw_arguments)
+            if event.print_text:
+                content["print"] = prints.setdefault(event.print_text, len(prints))
             events[full_name] = content
     known: dict[str, dict[str, bool]] = {}
     for struct, member_path in sorted(set(paths)):
@@ -140,6 +149,7 @@ def save_catalog(catalog: Catalog, path: Path, paths: Iterable[tuple[str, str]] 
         "kernel": catalog.description.rpartition(", ")[2],
         "machine": catalog.machine,
         "layouts": [json.loads(layout) for layout in layouts],
+        "prints": list(prints),
         "events": events,
         "paths": known,
     }
@@ -190,13 +200,15 @@ def _field(content: dict[str, Any]) -> Field:
 
 
 def _checked_frame(content: Any, origin: str) -> dict[str, Any]:
-    """Check all but the insides of events; return the content, with `paths` even where the file has none."""
+    """Check all but the insides of events; return the content, with what older files do not have."""
     if not isinstance(content, dict) or "ltrules_catalog" not in content:
         raise InputError(f"{origin}: this is not a saved catalog")
     if content["ltrules_catalog"] != VERSION:
         raise InputError(f"{origin}: this catalog is of version {content['ltrules_catalog']!r:.20}, not {VERSION}")
     content.setdefault("paths", {})
-    for name, kind in (("kernel", str), ("machine", str), ("layouts", list), ("events", dict), ("paths", dict)):
+    content.setdefault("prints", [])
+    kinds = {"kernel": str, "machine": str, "layouts": list, "prints": list, "events": dict, "paths": dict}
+    for name, kind in kinds.items():
         if not isinstance(content.get(name), kind):
             raise InputError(f"{origin}: the catalog is damaged: `{name}` is missing or of the wrong type")
     for name in ("kernel", "machine"):

@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ltrules.catalog.events import Field, Shape
 from ltrules.catalog.symbols import as_field_values, symbol_tables
@@ -22,6 +23,8 @@ _LONGEST_FORMAT = 1 << 20
 
 _LINE = re.compile(r"field:([^;]+);\s*offset:(\d{1,6});\s*size:(\d{1,6});(?:\s*signed:([01]);)?")
 _DECLARATION = re.compile(r"(?:(__data_loc|__rel_loc)\s+)?(.*?[\w*\]])\s*\b(\w+)((?:\[[^\]]*\])*)", re.ASCII)
+#: Between the arguments of some print texts are tabs and ends of lines.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _SIZES = {
     **dict.fromkeys(("char", "unsigned char", "signed char", "u8", "__u8", "s8", "__s8", "uint8_t", "bool"), 1),
     **dict.fromkeys(("short", "unsigned short", "u16", "__u16", "s16", "__s16", "__be16", "__le16", "uint16_t"), 2),
@@ -64,8 +67,15 @@ def categories_of(root: Path, name: str) -> list[str]:
     return sorted(c for c in _categories(root) if (root / "events" / c / name / "format").exists())
 
 
-def read_format(root: Path, category: str, name: str) -> dict[str, Field] | None:
-    """Return the fields of an event, or None if there is none; raise InputError if its format cannot be read."""
+class Format(NamedTuple):
+    """What a `format` file says of an event: its fields but the common ones, and how it is printed."""
+
+    fields: dict[str, Field]
+    print_text: str
+
+
+def read_format(root: Path, category: str, name: str) -> Format | None:
+    """Return the format of an event, or None if there is none; raise InputError if it cannot be read."""
     path = root / "events" / category / name / "format"
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -77,8 +87,8 @@ def read_format(root: Path, category: str, name: str) -> dict[str, Field] | None
     return parse_format(text, str(path))
 
 
-def parse_format(text: str, origin: str) -> dict[str, Field]:
-    """Return the fields of a `format` text but the common ones; raise InputError naming the origin if it is none."""
+def parse_format(text: str, origin: str) -> Format:
+    """Return what a `format` text says; raise InputError naming the origin if it is none."""
     head, found, print_text = text.partition("\nprint fmt:")
     if not found or "\nformat:\n" not in head:
         raise InputError(f"{origin}: this is not the format of a tracepoint")
@@ -93,7 +103,7 @@ def parse_format(text: str, origin: str) -> dict[str, Field]:
         if field.name in fields:
             raise InputError(f"{origin}: the field {field.name} stands there twice")
         fields[field.name] = _with_symbols(field, tables.get(field.name, {}))
-    return fields
+    return Format(fields, _CONTROL.sub(" ", print_text.strip()))
 
 
 def _with_symbols(field: Field, table: dict[int, str]) -> Field:

@@ -193,10 +193,11 @@ class Typer:
             value = self.expr(item, home, symbols_of(operand))
             self._comparable(syntax.Binary(node.span, "==", node.operand, item), operand, value)
             tests.append(self._fold("==", BOOL, operand, value))
-        result = tests[0]
-        for test in tests[1:]:
-            result = self._fold("or", BOOL, result, test)
-        return result
+        # In pairs of pairs: a chain of a long list would be as deep as it is long.
+        while len(tests) > 1:
+            pairs = [self._fold("or", BOOL, a, b) for a, b in zip(tests[::2], tests[1::2], strict=False)]
+            tests = pairs + tests[2 * len(pairs) :]
+        return tests[0]
 
     # ----------------------------------------------------------------------------- functions
     def _call(self, node: syntax.Call, place: Place) -> model.Expr:

@@ -16,7 +16,10 @@ from ltrules.errors import LtrulesError
 #: verb -> module; a verb's function has its name.
 VERBS = {
     "run": "run",
+    "record": "record",
+    "replay": "replay",
     "check": "check",
+    "test": "test",
     "show": "show",
     "explain": "explain",
     "events": "events",

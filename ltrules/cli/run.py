@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ltrules.cli.ending import command_words, rounds, running, stop_signals
 from ltrules.cli.loading import Duration, get_catalog, load_rules, rule_options, wants_color
+from ltrules.cli.printing import print_alerts, print_end
 from ltrules.engines.libbpf import LibbpfEngine, LibbpfSession
 from ltrules.errors import EngineUnavailable, InputError
 from ltrules.model import RuleSet
-from ltrules.sinks import FORMATS, Sink, make_sink
+from ltrules.recording import EVENT_BYTES
+from ltrules.sinks import FORMATS, make_sink
 from ltrules.units import format_duration
+
+if TYPE_CHECKING:
+    from ltrules.cli.recording import Recorder
 
 _POLL_SECONDS = 0.2
 
@@ -34,6 +32,7 @@ _POLL_SECONDS = 0.2
 @click.option("-q", "--quiet", is_flag=True, help="Print alerts and losses, nothing around them.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="Stop after this many alerts.")
 @click.option("-c", "--command", help="Run a command, and stop when it ends; no shell is involved.")
+@click.option("--record", metavar="FILE", help="Record the events of the rules too, as `ltrules record` does.")
 @click.option("--engine", type=click.Choice(["auto", "libbpf"]), default="auto", show_default=True)
 def run(
     files: tuple[str, ...],
@@ -45,6 +44,7 @@ def run(
     quiet: bool,
     count: int | None,
     command: str | None,
+    record: str | None,
     engine: str,
 ) -> None:
     """Run rules until Ctrl-C, and print an alert for whatever took too long.
@@ -60,36 +60,31 @@ def run(
     reason = chosen.unavailable()
     if reason is not None:
         raise EngineUnavailable(reason)
-    words = _words(command)
+    words = command_words(command)
+    if record == "-":
+        raise InputError("--record needs a file: alerts go to standard output")
     sink = make_sink(form, sys.stdout, sys.stderr, color=wants_color(sys.stdout), quiet=quiet)
-    with stop_signals() as stopped, chosen.open(rules) as session:
+    with ExitStack() as stack:
+        stopped = stack.enter_context(stop_signals())
+        session = stack.enter_context(chosen.open(rules, EVENT_BYTES if record else 0))
+        recorder = _recorder(stack, session, rules, record) if record else None
         if not quiet:
             _say_started(rules, session, chosen.name)
-        until = None if duration is None else time.monotonic_ns() + duration
-        with _running(words) as child:
-            unseen = _loop(session, sink, stopped, until, count, child)
-        last = session.stop()
-        if unseen is None:
-            sink.alerts(last)
-        elif unseen + len(last):
-            click.echo(
-                f"ltrules: {unseen + len(last)} more came before the end and are not shown (-n {count})", err=True
-            )
-        sink.summary(session.stats())
+        with running(words) as child:
+            waits = rounds(stopped, duration, child, recorder.period if recorder else _POLL_SECONDS)
+            unseen = print_alerts(session, sink, waits, count, recorder.take if recorder else None)
+        print_end(session, sink, unseen, count)
+        if recorder:
+            recorder.finish()
+            for sentence in recorder.losses():
+                click.echo(f"ltrules: {record}: {sentence}", err=True)
 
 
-def _words(command: str | None) -> list[str] | None:
-    if command is None:
-        return None
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise InputError(f"-c {command}: {str(error).lower()}") from None
-    if not words:
-        raise InputError("-c needs a command")
-    if shutil.which(words[0]) is None:
-        raise InputError(f"cannot run {words[0]}: there is no such program")
-    return words
+def _recorder(stack: ExitStack, session: LibbpfSession, rules: RuleSet, name: str) -> Recorder:
+    from ltrules.cli.recording import Recorder
+    from ltrules.traces.output import recording_file
+
+    return Recorder(session, rules, stack.enter_context(recording_file(name)), name)
 
 
 def _say_started(rules: RuleSet, session: LibbpfSession, engine: str) -> None:
@@ -104,93 +99,3 @@ def _say_started(rules: RuleSet, session: LibbpfSession, engine: str) -> None:
             err=True,
         )
     click.echo("ltrules: Ctrl-C stops", err=True)
-
-
-class Stopped:
-    """Whether a signal has asked to stop."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __bool__(self) -> bool:
-        return self.asked
-
-
-@contextmanager
-def stop_signals() -> Iterator[Stopped]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; the next one takes its usual course."""
-    stopped = Stopped()
-    before: dict[signal.Signals, Any] = {}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stopped.asked = True
-        for other, handler in before.items():
-            signal.signal(other, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.getsignal(number)
-        signal.signal(number, ask)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _running(words: list[str] | None) -> Iterator[subprocess.Popen[bytes] | None]:
-    """Run a command beside the session; it is ended if the session ends first."""
-    if words is None:
-        yield None
-        return
-    try:
-        child = subprocess.Popen(words)
-    except OSError as error:
-        raise InputError(f"cannot run {words[0]}: {(error.strerror or str(error)).lower()}") from None
-    try:
-        yield child
-    finally:
-        if child.poll() is None:
-            child.terminate()
-            try:
-                child.wait(2)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        elif child.returncode:
-            click.echo(f"ltrules: the command ended with status {child.returncode}", err=True)
-
-
-def _loop(
-    session: LibbpfSession,
-    sink: Sink,
-    stopped: Stopped,
-    until: int | None,
-    count: int | None,
-    child: subprocess.Popen[bytes] | None,
-) -> int | None:
-    """Print alerts until a signal, the end of the time or of the command, or enough alerts.
-
-    Return how many came beyond `count`, None if it was not reached.
-    """
-    left = count
-    while not stopped:
-        wait = _POLL_SECONDS
-        if until is not None:
-            wait = min(wait, (until - time.monotonic_ns()) / 1e9)
-            if wait <= 0:
-                return None
-        alerts = session.poll(wait)
-        shown = alerts if left is None else alerts[:left]
-        try:
-            sink.alerts(shown)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
-        if left is not None:
-            left -= len(shown)
-            if not left:
-                return len(alerts) - len(shown)
-        if child is not None and child.poll() is not None:
-            return None
-    return None

@@ -99,23 +99,25 @@ def distribution(histogram: plan.Histogram, group: tuple[str, ...], data: bytes)
     """Return one group of a histogram, added up over the CPUs."""
     fmt = struct.Struct(layout.histogram_format(histogram))
     totals = [0] * histogram.buckets
-    total = greatest = 0
+    total = rank = 0
     for row in per_cpu(fmt, data):
         for i, n in enumerate(row[: histogram.buckets]):
             if n:
                 totals[i] += n
         total += row[-2]
-        greatest = max(greatest, row[-1])
+        rank = max(rank, row[-1])
     buckets = tuple((*bucket_bounds(histogram, i), n) for i, n in enumerate(totals) if n)
-    return Distribution(group, buckets, sum(totals), total, greatest)
+    unsigned = histogram.unsigned
+    greatest = layout.ranked(rank, unsigned) if buckets else 0
+    return Distribution(group, buckets, sum(totals), layout.wrapped(total, unsigned), greatest)
 
 
-def statistic_value(function: str, data: bytes) -> int | None:
+def statistic_value(function: str, data: bytes, unsigned: bool = False) -> int | None:
     """Return the value of a statistic over all CPUs, None for a group without a measurement."""
     rows = [row for row in per_cpu(struct.Struct(layout.STATISTIC), data) if row[0]]
     if not rows:
         return None
-    count, total = sum(r[0] for r in rows), sum(r[1] for r in rows)
+    count, total = sum(r[0] for r in rows), layout.wrapped(sum(r[1] for r in rows), unsigned)
     match function:
         case "count":
             return count
@@ -124,9 +126,9 @@ def statistic_value(function: str, data: bytes) -> int | None:
         case "avg":
             return total // count
         case "min":
-            return min(r[2] for r in rows)
+            return layout.ranked(min(r[2] for r in rows), unsigned)
         case _:
-            return max(r[3] for r in rows)
+            return layout.ranked(max(r[3] for r in rows), unsigned)
 
 
 def group_names(

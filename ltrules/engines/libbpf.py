@@ -7,6 +7,7 @@ import os
 import struct
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bpf_codegen import layout, plan, render
 from bpf_codegen.scope import rule_scopes
@@ -20,14 +21,17 @@ from ltrules.engines.features import has_timers, require_engine
 from ltrules.engines.numbers import Numbers
 from ltrules.engines.pace import pace, user_sweep_ns
 from ltrules.engines.programs import ProgramInfo, Programs
+from ltrules.engines.recording import RecordedEvents
 from ltrules.errors import EngineUnavailable, LoadError
 from ltrules.evaluate import Constants
 from ltrules.lower import lower
+from ltrules.recording import recorded_plan
 from ltrules.settings import check_value
 
 #: MAX_USED_MAPS of include/linux/bpf_verifier.h.
 MOST_MAPS = 64
 _COMMON_MAPS = 5  # control, alerts, counters, queues, sweeping
+_RECORDING_MAPS = 2  # events, unrecorded
 #: BPF_MAX_SUBPROGS there.
 MOST_FUNCTIONS = 256
 _COMMON_FUNCTIONS = 8  # the program itself, enqueue, look, step, on_timer and so on
@@ -52,18 +56,29 @@ class LibbpfEngine:
             return str(reason)
         return None
 
-    def open(self, rules: model.RuleSet) -> LibbpfSession:
-        """Compile, load and attach. Raises EngineError."""
+    def open(self, rules: model.RuleSet, event_bytes: int = 0) -> LibbpfSession:
+        """Compile, load and attach. Raises EngineError.
+
+        With `event_bytes`, a power of two, their events are recorded too, through a ring buffer of that size.
+        """
         require_engine()
         planned = lower(rules, self.catalog)
+        if event_bytes:
+            planned = recorded_plan(planned, event_bytes, rules=True)
         refuse_too_many(planned)
         return LibbpfSession(rules, planned)
+
+    def record(self, rules: model.RuleSet, event_bytes: int) -> LibbpfSession:
+        """Compile, load and attach what records the events of some rules, and nothing else. Raises EngineError."""
+        require_engine()
+        planned = recorded_plan(lower(rules, self.catalog), event_bytes, rules=False)
+        return LibbpfSession(replace(rules, rules=(), params=()), planned)
 
 
 def refuse_too_many(planned: plan.Plan) -> None:
     """Raise LoadError if a program would have more functions or maps than the kernel allows."""
     scopes = rule_scopes(planned)
-    shared = len(scopes[0].places.sizes()) + _COMMON_MAPS
+    shared = len(scopes[0].places.sizes()) + _COMMON_MAPS + (_RECORDING_MAPS if planned.event_bytes else 0)
     queued = [i for i, rule in enumerate(planned.rules) if rule.queued]
     functions = len(planned.rules) + _COMMON_FUNCTIONS
     for program in planned.programs:
@@ -95,6 +110,7 @@ class LibbpfSession:
         self._delivered = [0] * len(rules.rules)
         self._offset_ns = decode.wall_offset()
         self._stopped = False
+        self.stopped_ns = 0
         if any(p.access is not plan.Access.RAW for p in planned.programs):
             mount_tracefs()
         #: Whether timers in the kernel sweep, or user space does so while it polls.
@@ -107,6 +123,7 @@ class LibbpfSession:
         try:
             self._write_control()
             self._programs.attach()
+            self.started_ns = time.monotonic_ns()
             self._enable(True)
             if self.sweeps_itself:
                 self._arm()
@@ -114,6 +131,7 @@ class LibbpfSession:
             self._programs.close()
             raise
         self._next_sweep = time.monotonic_ns()
+        self.recorded = RecordedEvents(self._programs, planned) if planned.event_bytes else None
 
     def __enter__(self) -> LibbpfSession:
         return self
@@ -163,7 +181,7 @@ class LibbpfSession:
         rows = [struct.pack(layout.PACE, *dataclasses.astuple(rule)) for rule in present.rules]
         self._programs.write_control(self._offsets["pace"], b"".join(rows))
         before, self._interval = self._interval, present.interval if self.sweeps_itself else 0
-        self._programs.write_control(self._offsets["interval"], struct.pack("=Q", self._interval))
+        self._programs.write_control(self._offsets["interval"], struct.pack("=QQ", self._interval, present.grace))
         return before != self._interval
 
     def _arm(self) -> None:
@@ -225,6 +243,8 @@ class LibbpfSession:
         self._enable(False)
         self._programs.detach()
         self._programs.quiesce()
+        self.stopped_ns = time.monotonic_ns()
+        self._programs.write_control(self._offsets["ended"], struct.pack("=Q", self.stopped_ns))
         if self._programs.has_program("sweep"):
             self._programs.run("sweep")
         alerts: list[Alert] = []
@@ -235,13 +255,17 @@ class LibbpfSession:
     # ------------------------------------------------------------------------------ numbers
     def stats(self) -> Stats:
         """Return the numbers up to now."""
-        missed = {}
-        by_name = {p.name[:_PROGRAM_NAME]: f"{p.category}:{p.event}" for p in self.plan.programs}
-        for info in self._programs.program_infos():
-            if info.recursion_misses and info.name in by_name:
-                missed[by_name[info.name]] = info.recursion_misses
         rules = self._numbers.read(self._delivered)
-        return Stats(LibbpfEngine.name, rules, missed)
+        return Stats(LibbpfEngine.name, rules, self.missed())
+
+    def missed(self) -> dict[str, int]:
+        """Return how many events the kernel kept from our programs up to now, by event; none is 0."""
+        by_name = {p.name[:_PROGRAM_NAME]: f"{p.category}:{p.event}" for p in self.plan.programs}
+        return {
+            by_name[info.name]: info.recursion_misses
+            for info in self._programs.program_infos()
+            if info.recursion_misses and info.name in by_name
+        }
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return the kernel's own numbers of each program: runs, time, what the verifier walked."""

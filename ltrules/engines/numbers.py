@@ -96,7 +96,7 @@ class Numbers:
         found = []
         for number, name in self._names(scope, statistic.group, source.by, rule).items():
             data = self.programs.lookup(place.map, _NUMBER.pack(place.base + number))
-            value = decode.statistic_value(source.function, data or b"")
+            value = decode.statistic_value(source.function, data or b"", statistic.unsigned)
             if value is not None:
                 found.append((name, value))
         return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0])))

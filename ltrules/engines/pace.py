@@ -15,6 +15,9 @@ LEAST_SLACK_NS = 50_000
 #: Timers in the kernel fire no more often than this; a tenth of a CPU would go into waking up otherwise.
 LEAST_INTERVAL_NS = 10_000
 MOST_INTERVAL_NS = 1_000_000_000
+#: How long an event may take from its reading of the clock to the measurement that it ends, and be heard before a sweep
+#: tells its timeout: interrupts, and what they wake, take some 10 us. A third of the slack at most.
+GRACE_NS = 20_000
 #: A span of a queue, as a power of two in ns: 4 us to 2 s.
 LEAST_SHIFT, MOST_SHIFT = 12, 31
 #: All sets are looked at within an eighth of `expire`, within these bounds.
@@ -40,9 +43,13 @@ class RulePace:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the kernel sweeps: the interval of the timers, in ns, 0 if nothing is ever due; and each rule's own pace."""
+    """How the kernel sweeps, in ns: the interval of the timers, 0 if nothing is ever due, and the grace of events.
+
+    `rules` is each rule's own pace.
+    """
 
     interval: int
+    grace: int
     rules: tuple[RulePace, ...]
 
 
@@ -50,13 +57,15 @@ def pace(rules: model.RuleSet, planned: plan.Plan, params: Mapping[str, Scalar])
     """Return the pace that the present limits ask for."""
     values = Constants(params)
     found, intervals = [], []
+    slacks = [slack_ns(rule, values) for rule in rules.rules if rule.timeout]
+    grace = min([GRACE_NS, *(slack // 3 for slack in slacks)])
     for rule, one in zip(rules.rules, planned.rules, strict=True):
         timeout = timeout_ns(rule, values) if one.sets else 0
         expire = int(evaluate(rule.expire, values)) if one.sets and rule.expire else 0
         shift, scan = LEAST_SHIFT, 0
         if timeout:
-            # A span and an interval may pass until a slot's turn comes: together less than the slack.
-            slack = slack_ns(rule, values)
+            # A span and an interval may pass until a slot's turn comes, and the grace: together less than the slack.
+            slack = slack_ns(rule, values) - grace
             shift = min(max((slack // 4).bit_length() - 1, LEAST_SHIFT), MOST_SHIFT)
             intervals.append(slack // 2)
         if expire:
@@ -66,7 +75,7 @@ def pace(rules: model.RuleSet, planned: plan.Plan, params: Mapping[str, Scalar])
         due = min((limit for limit in (timeout, expire) if limit), default=FOREVER)
         found.append(RulePace(due, timeout, shift, scan, one.sets))
     interval = min(max(min(intervals), LEAST_INTERVAL_NS), MOST_INTERVAL_NS) if intervals else 0
-    return Pace(interval, tuple(found))
+    return Pace(interval, grace, tuple(found))
 
 
 def timeout_ns(rule: model.Rule, values: Constants) -> int:

@@ -7,10 +7,9 @@ import errno
 import mmap
 import os
 import re
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from ctypes import byref
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,18 @@ from ltrules.engines import maps
 from ltrules.engines._libbpf import (
     ObjectOpenOptions,
     ProgramInformation,
-    Sample,
     TestRunOptions,
     library,
     membarrier,
     sized,
     take_messages,
-    wait_readable,
+    uninterrupted,
 )
 from ltrules.engines.features import NEEDS_BTF, NEEDS_PRIVILEGE, Host
 from ltrules.engines.maps import Map
+from ltrules.engines.rings import Ring
 from ltrules.errors import AttachError, LoadError
 
-#: Records taken by one poll, at most: a flood must not keep us from everything else, nor fill our memory.
-BATCH = 2048
 #: Few reports wake nobody (`wake_flags` in ltrules.bpf.h): after so many ms the reader looks by itself.
 LONGEST_WAIT_MS = 50
 #: Characters of a verifier's log to keep: its end says what is wrong.
@@ -66,10 +63,8 @@ class Programs:
         """Take over a `struct bpf_object *`; use `load`."""
         self._bpf = library()
         self._handle: int | None = handle
-        self._records: list[bytes] = []
-        self._ring: tuple[int, int] | None = None  # libbpf's ring buffer, and the map's file descriptor
+        self._rings: dict[str, Ring] = {}
         self._control: mmap.mmap | None = None
-        self._receive = Sample(self._append)  # libbpf keeps the address: it must live as long as we do
         self._resources = ExitStack()
         self._resources.callback(self._bpf.bpf_object__close, handle)
         self._links = ExitStack()
@@ -92,7 +87,7 @@ class Programs:
             for name in without:
                 if program := bpf.bpf_object__find_program_by_name(programs._handle, name.encode()):
                     bpf.bpf_program__set_autoload(program, False)
-            with _uninterrupted():
+            with uninterrupted():
                 bpf.bpf_object__load(programs._handle)
         except BaseException as error:
             programs.close()
@@ -109,7 +104,7 @@ class Programs:
 
     def attach(self) -> None:
         """Attach all programs but those for `run`; none stays attached if one cannot be. Raises AttachError."""
-        with _uninterrupted():
+        with uninterrupted():
             for program in self._programs():
                 section = self._bpf.bpf_program__section_name(program).decode()
                 if section == "syscall":
@@ -124,7 +119,7 @@ class Programs:
 
     def detach(self) -> None:
         """Detach all programs; a run that began before may still be on its way: see `quiesce`. Raises OSError."""
-        with _uninterrupted():
+        with uninterrupted():
             self._links.close()
 
     def quiesce(self) -> None:
@@ -134,29 +129,22 @@ class Programs:
 
     def close(self) -> None:
         """Detach and free everything, also when a step fails; again does nothing. Raises OSError."""
-        self._handle = self._ring = None
-        with _uninterrupted(), self._resources:
+        self._handle = None
+        self._rings.clear()
+        with uninterrupted(), self._resources:
             self.detach()
 
-    def poll(self, timeout_ms: int) -> list[bytes]:
-        """Return the records of the ring buffer "alerts", at most BATCH, after waiting for some if there is none.
+    def poll(self, timeout_ms: int, ring: str = "alerts") -> list[bytes]:
+        """Return the records of a ring buffer, at most rings.BATCH, after waiting for some if there is none.
 
         It waits for `timeout_ms` or LONGEST_WAIT_MS, whichever is shorter: few reports wake nobody. A signal ends the
         waiting. What its handler raises comes out of here, and the next call returns the records. Raises OSError.
         """
-        ring, fd = self._ring_buffer()
-        if not self._records:
-            wait_readable(fd, min(timeout_ms, LONGEST_WAIT_MS))
-        # Not ring_buffer__poll: its epoll sleeps through records that follow one discarded without a wake-up.
-        with _uninterrupted():
-            try:
-                self._bpf.ring_buffer__consume(ring)
-            except OSError as error:
-                if error.errno != errno.ECANCELED:
-                    raise
-        records = self._records.copy()
-        self._records.clear()
-        return records
+        if ring not in self._rings:
+            made = Ring(self._map(ring).fd)
+            self._resources.callback(made.close)
+            self._rings[ring] = made
+        return self._rings[ring].poll(min(timeout_ms, LONGEST_WAIT_MS))
 
     def write_control(self, offset: int, data: bytes) -> None:
         """Write to the global variables in ".data" while the programs run. Raises OSError."""
@@ -237,14 +225,6 @@ class Programs:
             raise KeyError(f"no map {name!r}")
         return maps.map_at(pointer)
 
-    def _ring_buffer(self) -> tuple[int, int]:
-        if self._ring is None:
-            fd = self._map("alerts").fd
-            ring = self._bpf.ring_buffer__new(fd, self._receive, None, None)
-            self._resources.callback(self._bpf.ring_buffer__free, ring)
-            self._ring = ring, fd
-        return self._ring
-
     def _map_control(self, control: Map) -> mmap.mmap | None:
         """Return ".data" as memory; None where the kernel cannot map it (before Linux 5.5)."""
         size = -(-control.value_size // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -254,21 +234,6 @@ class Programs:
             return None
         self._resources.callback(self._control.close)
         return self._control
-
-    def _append(self, _context: int, address: int, size: int) -> int:
-        """Keep a record; the negative result ends `ring_buffer__consume`, with this record taken."""
-        self._records.append(ctypes.string_at(address, size))
-        return -errno.ECANCELED if len(self._records) >= BATCH else 0
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold signals back: an exception that a handler raises within a ctypes callback would be lost."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _refusal(number: int, log: str) -> LoadError | AttachError:

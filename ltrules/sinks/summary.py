@@ -57,7 +57,7 @@ def loss_sentences(stats: Stats) -> list[str]:
             said.append(f"{rule.rule}: the numbers do not add up; this is a bug in ltrules")
     for probe, count in stats.missed.items():
         said.append(f"{probe}: {count} event{_s(count)} missed, another program ran on that CPU")
-    return said
+    return [*said, *stats.troubles]
 
 
 def _s(count: int) -> str:

@@ -1,24 +1,12 @@
-"""Recorded events: what a trace is made of, whatever file it came from."""
+"""Recorded events, whatever file they come from.
 
-from __future__ import annotations
+`open_trace` tells the format by the content and returns a `Trace`, which iterates over `TraceEvent`s in time order.
+Nothing in a file makes a reader fail: what it cannot read it counts, in `Trace.troubles`.
+"""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from ltrules.traces.event import TraceEvent
+from ltrules.traces.needs import Need, needs_of
+from ltrules.traces.opening import Trace, open_trace
+from ltrules.traces.troubles import Troubles
 
-from ltrules.alert import Scalar
-
-
-class TraceEvent(NamedTuple):
-    """One event of a trace.
-
-    `time_ns` is CLOCK_MONOTONIC where the trace says so; rules need differences only. `name` is "category:event".
-    `fields` maps names as rules write them to values; an element of an array is "args[0]". `context` maps what
-    `model.Context` names ("tid", "tgid", "comm", "uid", ...) to values, as far as the trace knows them; it may hold
-    more.
-    """
-
-    time_ns: int
-    name: str
-    cpu: int
-    context: Mapping[str, Scalar]
-    fields: Mapping[str, Scalar]
+__all__ = ["Need", "Trace", "TraceEvent", "Troubles", "needs_of", "open_trace"]

@@ -13,7 +13,7 @@ from types import FrameType
 
 import pytest
 
-from ltrules.engines import maps, programs
+from ltrules.engines import maps, programs, rings
 from ltrules.engines.compiler import compile_object
 from ltrules.engines.programs import Programs
 from ltrules.errors import AttachError, LoadError
@@ -176,7 +176,7 @@ def test_programs_can_be_attached_again(renames: Programs) -> None:
 
 
 def test_a_flood_comes_in_batches(renames: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "BATCH", 10)
+    monkeypatch.setattr(rings, "BATCH", 10)
     renames.attach()
     enable(renames)
     rename(23)

@@ -107,10 +107,10 @@ def test_every_tracepoint_has_a_record_and_btf_agrees_with_its_format(btf: Btf, 
         assert event.record is not None, name
         told, found = read_format(root, event.category, event.name), records.fields(event.record, {})
         assert told is not None and found is not None
-        assert [(f.name, f.offset, f.size, f.signed) for f in told.values()] == [
+        assert [(f.name, f.offset, f.size, f.signed) for f in told.fields.values()] == [
             (f.name, f.offset, f.size, f.signed) for f in found.values()
         ], name
-        assert [(f.shape, f.element_size, f.symbols) for f in told.values()] == [
+        assert [(f.shape, f.element_size, f.symbols) for f in told.fields.values()] == [
             (f.shape, f.element_size, f.symbols) for f in event.fields.values()
         ], name
         checked += 1
@@ -160,10 +160,10 @@ def test_events_that_btf_lacks_are_not_there_for_an_ordinary_user(btf: Btf, monk
 
 
 def test_an_event_that_btf_does_not_know_has_no_record(btf: Btf, root: Path) -> None:
-    fields = read_format(root, "sched", "sched_wakeup")
-    assert fields is not None
-    assert Records(btf).of_event("sched_wakeup", fields) == "trace_event_raw_sched_wakeup_template"
-    assert Records(btf).of_event("of_some_module", fields) is None
+    found = read_format(root, "sched", "sched_wakeup")
+    assert found is not None
+    assert Records(btf).of_event("sched_wakeup", found.fields) == "trace_event_raw_sched_wakeup_template"
+    assert Records(btf).of_event("of_some_module", found.fields) is None
 
 
 def test_a_string_that_became_dynamic_is_still_a_string(btf: Btf) -> None:

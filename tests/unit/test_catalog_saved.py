@@ -26,8 +26,9 @@ WAKEUP = Event(
     {"comm": COMM, "pid": PID},
     "trace_event_raw_sched_wakeup_template",
     ("struct task_struct *",),
+    print_text='"comm=%s pid=%d", REC->comm, REC->pid',
 )
-WAKING = Event("sched", "sched_waking", WAKEUP.fields, WAKEUP.record, ("struct task_struct *",))
+WAKING = Event("sched", "sched_waking", WAKEUP.fields, WAKEUP.record, ("struct task_struct *",), WAKEUP.print_text)
 SOFTIRQ = Event("irq", "softirq_entry", {"vec": VEC}, None, None)
 EMPTY = Event("my-driver", "sched_waking", {}, None, ())
 EVENTS = {event.full_name: event for event in (SOFTIRQ, EMPTY, WAKEUP, WAKING)}
@@ -136,7 +137,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def frame(event: Any, field: Any) -> dict[str, Any]:
     events = {"a:b": event}
-    return {"ltrules_catalog": 1, "kernel": "k", "machine": "m", "layouts": [[field]], "events": events}
+    return {
+        "ltrules_catalog": 1,
+        "kernel": "k",
+        "machine": "m",
+        "layouts": [[field]],
+        "prints": ['""', "\0"],
+        "events": events,
+    }
 
 
 GOOD_FIELD = {"name": "x", "type": "int", "offset": 8, "size": 4}
@@ -154,6 +162,9 @@ GOOD_FIELD = {"name": "x", "type": "int", "offset": 8, "size": 4}
         ({"layout": 0, "record": "x; system()"}, GOOD_FIELD),
         ({"layout": 0, "arguments": "int"}, GOOD_FIELD),
         ({"layout": 0, "arguments": ['int"']}, GOOD_FIELD),
+        ({"layout": 0, "print": 2}, GOOD_FIELD),
+        ({"layout": 0, "print": "0"}, GOOD_FIELD),
+        ({"layout": 0, "print": 1}, GOOD_FIELD),
         ({"layout": 0}, {}),
         ({"layout": 0}, "x"),
         ({"layout": 0}, {**GOOD_FIELD, "name": "a b"}),

@@ -19,7 +19,7 @@ FORMATS = Path(__file__).parent.parent / "data" / "formats"
 
 def sample(name: str) -> dict[str, Field]:
     path = FORMATS / f"{name}.format"
-    return tracefs.parse_format(path.read_text(encoding="utf-8"), str(path))
+    return tracefs.parse_format(path.read_text(encoding="utf-8"), str(path)).fields
 
 
 def text_of(declaration: str, size: int, print_text: str = '"%d", REC->x', signed: int = 0) -> str:
@@ -28,7 +28,7 @@ def text_of(declaration: str, size: int, print_text: str = '"%d", REC->x', signe
 
 
 def field_of(declaration: str, size: int) -> Field:
-    (field,) = tracefs.parse_format(text_of(declaration, size), "x").values()
+    (field,) = tracefs.parse_format(text_of(declaration, size), "x").fields.values()
     return field
 
 
@@ -98,7 +98,7 @@ def test_declarations(declaration: str, size: int, shape: Shape, c_type: str, el
 
 
 def test_a_format_without_fields() -> None:
-    assert tracefs.parse_format('name: x\nID: 1\nformat:\n\nprint fmt: ""\n', "x") == {}
+    assert tracefs.parse_format('name: x\nID: 1\nformat:\n\nprint fmt: ""\n', "x") == ({}, '""')
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,10 @@ def test_a_bare_name_is_looked_for_by_name(root: Path) -> None:
 
 
 def test_a_format_is_read_from_its_place(root: Path) -> None:
-    assert tracefs.read_format(root, "sched", "sched_switch") == sample("sched_switch")
+    found = tracefs.read_format(root, "sched", "sched_switch")
+    assert found is not None
+    assert found.fields == sample("sched_switch")
+    assert found.print_text.startswith('"prev_comm=%s prev_pid=%d') and found.print_text.endswith("REC->next_prio")
     assert tracefs.read_format(root, "sched", "nothing") is None
 
 

@@ -13,6 +13,7 @@ from bpf_codegen import layout, plan
 from ltrules import model
 from ltrules.alert import Alert, Distribution
 from ltrules.engines.decode import RecordDecoder, bucket_bounds, distribution, group_names, statistic_value
+from ltrules.evaluate import wrap
 from ltrules.lower import lower
 from ltrules.types import Kind, Type
 from ltrules.units import format_duration
@@ -151,7 +152,7 @@ def test_values_come_out_as_they_went_in(drawn: Drawn) -> None:
     if drawn.rule.name == "narrow":
         assert found.message == f"%s {drawn.closed['name']}"
     else:
-        total = 2 * int(drawn.opened["prio"]) + int(drawn.key["pid"])
+        total = wrap(2 * int(drawn.opened["prio"]) + int(drawn.key["pid"]))
         at = format_duration(int(drawn.opened["at"]))
         assert found.message == f"{total} of {drawn.key['comm']}, 1ms {at} 100%"
 
@@ -161,7 +162,7 @@ def test_an_outcome_beyond_those_of_the_rule_is_none() -> None:
 
 
 # ------------------------------------------------------------------------------- the numbers
-LOG2 = plan.Histogram("latency", plan.Latency(), plan.Group("all", (), ()))
+LOG2 = plan.Histogram("latency", plan.Latency(), plan.Group("all", (), ()), unsigned=True)
 STARTS = [bucket_bounds(LOG2, i)[0] for i in range(plan.BUCKETS)]
 
 
@@ -198,10 +199,13 @@ def test_percentile_of_nothing_is_zero() -> None:
 
 
 def test_statistics_over_all_cpus() -> None:
-    rows = [(2, -7, -9, 2), (0, 0, 0, 0), (3, 30, 5, 20)]
+    half, whole = 1 << 63, 1 << 64
+    rows = [(2, whole - 7, half - 9, half + 2), (0, 0, 0, 0), (3, 30, half + 5, half + 20)]
     data = b"".join(struct.pack(layout.STATISTIC, *row) for row in rows)
     found = {f: statistic_value(f, data) for f in ("count", "sum", "avg", "min", "max")}
     assert found == {"count": 5, "sum": 23, "avg": 4, "min": -9, "max": 20}
+    found = {f: statistic_value(f, data, unsigned=True) for f in ("sum", "min", "max")}
+    assert found == {"sum": 23, "min": half - 9, "max": half + 20}
     assert statistic_value("min", struct.pack(layout.STATISTIC, 0, 0, 0, 0)) is None
 
 

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 nmi_thresh;
 };
@@ -194,20 +196,20 @@ static __always_inline void nmi_at(struct trace_event_raw_nmi_handler *ctx, u64 
 	u32 latency_counts_index = 0;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	u32 stat1_index = by1_number;
 	struct statistic *stat1 = bpf_map_lookup_elem(&statistics, &stat1_index);
 	if (stat1)
-		statistic_add(stat1, (s64)latency);
+		statistic_add(stat1, (s64)latency, SIGN);
 	s64 limit = READ_ONCE(control.nmi_thresh);
 	if ((s64)latency > limit) {
 		u32 rate_index = 0;
@@ -262,14 +264,14 @@ static __always_inline void runtime_at(struct trace_event_raw_sched_stat_runtime
 	u32 latency_counts_index = 1;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	u32 hist1_counts_index = 0;
@@ -283,8 +285,8 @@ static __always_inline void runtime_at(struct trace_event_raw_sched_stat_runtime
 		if (bucket < 18)
 			add(&hist1_counts->bucket[bucket], 1);
 		add(&hist1_counts->sum, value);
-		if (value > (s64)hist1_counts->max)
-			hist1_counts->max = value;
+		if ((value ^ SIGN) > hist1_counts->max)
+			hist1_counts->max = (value ^ SIGN);
 	}
 }
 

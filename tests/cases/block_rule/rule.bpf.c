@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 wakeup_limit;
 	s64 wakeup_below_prio;
@@ -382,14 +384,14 @@ static __always_inline void wakeup_out(u64 *ctx, u64 *now, const struct key_pid 
 	u32 latency_counts_index = 0;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	u32 hist1_counts_index = 1 + by1_number;
@@ -402,8 +404,8 @@ static __always_inline void wakeup_out(u64 *ctx, u64 *now, const struct key_pid 
 		if (bucket < 656)
 			add(&hist1_counts->bucket[bucket], 1);
 		add(&hist1_counts->sum, value);
-		if (value > (s64)hist1_counts->max)
-			hist1_counts->max = value;
+		if ((value ^ SIGN) > hist1_counts->max)
+			hist1_counts->max = (value ^ SIGN);
 	}
 	s64 limit = READ_ONCE(control.wakeup_limit);
 	if ((s64)latency > limit) {
@@ -692,7 +694,7 @@ static long sweep_sets_448(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 };
 
@@ -353,14 +355,14 @@ static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sect
 	u32 latency_counts_index = 0;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	u32 hist1_counts_index = 1 + by1_number;
@@ -373,8 +375,8 @@ static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sect
 		if (bucket < 656)
 			add(&hist1_counts->bucket[bucket], 1);
 		add(&hist1_counts->sum, value);
-		if (value > (s64)hist1_counts->max)
-			hist1_counts->max = value;
+		if ((value ^ SIGN) > hist1_counts->max)
+			hist1_counts->max = (value ^ SIGN);
 	}
 	u32 hist2_counts_index = 130;
 	struct histogram_656 *hist2_counts = bpf_map_lookup_elem(&histograms_656, &hist2_counts_index);
@@ -386,8 +388,8 @@ static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sect
 		if (bucket < 656)
 			add(&hist2_counts->bucket[bucket], 1);
 		add(&hist2_counts->sum, value);
-		if (value > (s64)hist2_counts->max)
-			hist2_counts->max = value;
+		if ((value ^ SIGN) > hist2_counts->max)
+			hist2_counts->max = (value ^ SIGN);
 	}
 	u32 hist3_counts_index = by2_number;
 	struct histogram_102 *hist3_counts = bpf_map_lookup_elem(&histograms_102, &hist3_counts_index);
@@ -400,8 +402,8 @@ static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sect
 		if (bucket < 102)
 			add(&hist3_counts->bucket[bucket], 1);
 		add(&hist3_counts->sum, value);
-		if (value > (s64)hist3_counts->max)
-			hist3_counts->max = value;
+		if ((value ^ SIGN) > hist3_counts->max)
+			hist3_counts->max = (value ^ SIGN);
 	}
 	u32 hist4_counts_index = 0;
 	struct histogram_11 *hist4_counts = bpf_map_lookup_elem(&histograms_11, &hist4_counts_index);
@@ -414,29 +416,29 @@ static __always_inline void io_out(u64 *ctx, u64 *now, const struct key_dev_sect
 		if (bucket < 11)
 			add(&hist4_counts->bucket[bucket], 1);
 		add(&hist4_counts->sum, value);
-		if (value > (s64)hist4_counts->max)
-			hist4_counts->max = value;
+		if ((value ^ SIGN) > hist4_counts->max)
+			hist4_counts->max = (value ^ SIGN);
 	}
 	u32 stat1_index = by3_number;
 	struct statistic *stat1 = bpf_map_lookup_elem(&statistics, &stat1_index);
 	if (stat1)
-		statistic_add(stat1, 1LL);
+		statistic_add(stat1, 1LL, SIGN);
 	u32 stat2_index = 129;
 	struct statistic *stat2 = bpf_map_lookup_elem(&statistics, &stat2_index);
 	if (stat2)
-		statistic_add(stat2, set->in[way].bytes);
+		statistic_add(stat2, set->in[way].bytes, SIGN);
 	u32 stat3_index = 130 + by1_number;
 	struct statistic *stat3 = bpf_map_lookup_elem(&statistics, &stat3_index);
 	if (stat3)
-		statistic_add(stat3, (s64)latency);
+		statistic_add(stat3, (s64)latency, SIGN);
 	u32 stat4_index = 259;
 	struct statistic *stat4 = bpf_map_lookup_elem(&statistics, &stat4_index);
 	if (stat4)
-		statistic_add(stat4, (s64)latency);
+		statistic_add(stat4, (s64)latency, SIGN);
 	u32 stat5_index = 260;
 	struct statistic *stat5 = bpf_map_lookup_elem(&statistics, &stat5_index);
 	if (stat5)
-		statistic_add(stat5, (s64)latency);
+		statistic_add(stat5, (s64)latency, SIGN);
 	publish(&set->state[way], 0);
 }
 
@@ -559,7 +561,7 @@ static long sweep_sets_448(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 rx_thresh;
 	s64 rx_expire;
@@ -242,7 +244,7 @@ static __always_inline void rx_cancel(struct trace_event_raw_net_dev_template *c
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)latency > 1000000000LL))
+	if (!((s64)latency > 1000000000LL) && !((s64)latency > READ_ONCE(control.rx_expire)))
 		return;
 	if (!claim(&set->state[way], &state, BUSY)) {
 		return;
@@ -334,14 +336,14 @@ static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 
 		u32 latency_counts_index = 0;
 		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 		if (latency_counts) {
-			s64 value = (s64)latency;
-			u32 bucket = value < 0 ? 0 : bucket_of(value);
+			u64 value = (s64)latency;
+			u32 bucket = bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&latency_counts->bucket[bucket], 1);
 			add(&latency_counts->sum, value);
-			if (value > (s64)latency_counts->max)
+			if (value > latency_counts->max)
 				latency_counts->max = value;
 		}
 		u32 hist1_counts_index = 1 + by1_number;
@@ -354,8 +356,8 @@ static __always_inline void rx_out(struct trace_event_raw_consume_skb *ctx, u64 
 			if (bucket < 656)
 				add(&hist1_counts->bucket[bucket], 1);
 			add(&hist1_counts->sum, value);
-			if (value > (s64)hist1_counts->max)
-				hist1_counts->max = value;
+			if ((value ^ SIGN) > hist1_counts->max)
+				hist1_counts->max = (value ^ SIGN);
 		}
 		s64 limit = READ_ONCE(control.rx_thresh);
 		if ((s64)latency > limit) {
@@ -424,14 +426,14 @@ static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 
 		u32 latency_counts_index = 0;
 		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 		if (latency_counts) {
-			s64 value = (s64)latency;
-			u32 bucket = value < 0 ? 0 : bucket_of(value);
+			u64 value = (s64)latency;
+			u32 bucket = bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&latency_counts->bucket[bucket], 1);
 			add(&latency_counts->sum, value);
-			if (value > (s64)latency_counts->max)
+			if (value > latency_counts->max)
 				latency_counts->max = value;
 		}
 		u32 hist1_counts_index = 1 + by1_number;
@@ -444,8 +446,8 @@ static __always_inline void rx_out_2(struct trace_event_raw_kfree_skb *ctx, u64 
 			if (bucket < 656)
 				add(&hist1_counts->bucket[bucket], 1);
 			add(&hist1_counts->sum, value);
-			if (value > (s64)hist1_counts->max)
-				hist1_counts->max = value;
+			if ((value ^ SIGN) > hist1_counts->max)
+				hist1_counts->max = (value ^ SIGN);
 		}
 		s64 limit = READ_ONCE(control.rx_thresh);
 		if ((s64)latency > limit) {
@@ -512,14 +514,14 @@ static __always_inline void rx_out_3(struct trace_event_raw_skb_copy_datagram_io
 		u32 latency_counts_index = 0;
 		struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 		if (latency_counts) {
-			s64 value = (s64)latency;
-			u32 bucket = value < 0 ? 0 : bucket_of(value);
+			u64 value = (s64)latency;
+			u32 bucket = bucket_of(value);
 
 			OPAQUE(bucket);
 			if (bucket < 656)
 				add(&latency_counts->bucket[bucket], 1);
 			add(&latency_counts->sum, value);
-			if (value > (s64)latency_counts->max)
+			if (value > latency_counts->max)
 				latency_counts->max = value;
 		}
 		u32 hist1_counts_index = 1 + by1_number;
@@ -532,8 +534,8 @@ static __always_inline void rx_out_3(struct trace_event_raw_skb_copy_datagram_io
 			if (bucket < 656)
 				add(&hist1_counts->bucket[bucket], 1);
 			add(&hist1_counts->sum, value);
-			if (value > (s64)hist1_counts->max)
-				hist1_counts->max = value;
+			if ((value ^ SIGN) > hist1_counts->max)
+				hist1_counts->max = (value ^ SIGN);
 		}
 		s64 limit = READ_ONCE(control.rx_thresh);
 		if ((s64)latency > limit) {
@@ -683,7 +685,7 @@ static long sweep_sets_640(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 exec_thresh;
 	s64 mine_thresh;
@@ -276,14 +278,14 @@ static __always_inline void exec_out(u64 *ctx, u64 *now, const struct key_comm *
 	u32 latency_counts_index = 0;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.exec_thresh);
@@ -476,14 +478,14 @@ static __always_inline void mine_out(u64 *ctx, u64 *now, const struct key_comm_p
 	u32 latency_counts_index = 1;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	u32 hist1_counts_index = 2 + by1_number;
@@ -496,8 +498,8 @@ static __always_inline void mine_out(u64 *ctx, u64 *now, const struct key_comm_p
 		if (bucket < 656)
 			add(&hist1_counts->bucket[bucket], 1);
 		add(&hist1_counts->sum, value);
-		if (value > (s64)hist1_counts->max)
-			hist1_counts->max = value;
+		if ((value ^ SIGN) > hist1_counts->max)
+			hist1_counts->max = (value ^ SIGN);
 	}
 	s64 limit = READ_ONCE(control.mine_thresh);
 	if ((s64)latency > limit) {
@@ -693,14 +695,14 @@ static __always_inline void irq_out(u64 *ctx, u64 *now, const struct key_name *k
 	u32 latency_counts_index = 131;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.irq_thresh);
@@ -916,7 +918,7 @@ static long sweep_sets_576(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 connect_thresh;
 	s64 nanosleep_thresh;
@@ -263,14 +265,14 @@ static __always_inline void connect_out(struct trace_event_raw_inet_sock_set_sta
 	u32 latency_counts_index = 0;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.connect_thresh);
@@ -503,7 +505,7 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!(set->in[way].id == (s64)ev_id))
+	if (!(set->in[way].id == (s64)ev_id) && !((s64)latency > 60000000000LL))
 		return;
 	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
@@ -525,14 +527,14 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 	u32 latency_counts_index = 1;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	u32 hist1_counts_index = 2 + by1_number;
@@ -545,8 +547,8 @@ static __always_inline void nanosleep_out(struct trace_event_raw_sys_exit *ctx, 
 		if (bucket < 656)
 			add(&hist1_counts->bucket[bucket], 1);
 		add(&hist1_counts->sum, value);
-		if (value > (s64)hist1_counts->max)
-			hist1_counts->max = value;
+		if ((value ^ SIGN) > hist1_counts->max)
+			hist1_counts->max = (value ^ SIGN);
 	}
 	s64 limit = READ_ONCE(control.nanosleep_thresh);
 	if ((s64)latency > limit) {
@@ -706,14 +708,14 @@ static __always_inline void reclaim_out(struct trace_event_raw_mm_vmscan_direct_
 	u32 latency_counts_index = 131;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.reclaim_thresh);
@@ -919,7 +921,7 @@ static long sweep_sets_128(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);

@@ -9,6 +9,8 @@ char LICENSE[] SEC("license") = "GPL";
 struct control {
 	u64 enabled;
 	u64 interval;
+	u64 grace;
+	u64 ended;
 	struct pace pace[RULES];
 	s64 wait_thresh;
 };
@@ -182,7 +184,7 @@ static __always_inline void wait_cancel(u64 *ctx, u64 *now, const struct key_pid
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)latency < 3600000000000LL))
+	if (!((s64)latency < 3600000000000LL) && !((s64)latency > 60000000000LL))
 		return;
 	if (!claim(&set->state[way], &state, BUSY)) {
 		return;
@@ -212,7 +214,7 @@ static __always_inline void wait_out(u64 *ctx, u64 *now, const struct key_pid *k
 	}
 	u64 at = event_time(now), opened = state >> 1;
 	u64 latency = at > opened ? at - opened : 0;
-	if (!((s64)set->in[way].prio < 120LL && ((s64)latency > 1000LL || set->in[way].target_cpu != (u64)bpf_get_smp_processor_id())))
+	if (!((s64)set->in[way].prio < 120LL && ((s64)latency > 1000LL || set->in[way].target_cpu != (u64)bpf_get_smp_processor_id())) && !((s64)latency > 60000000000LL))
 		return;
 	if (!claim(&set->state[way], &state, BUSY)) {
 		add(&counters->unmatched, 1);
@@ -231,14 +233,14 @@ static __always_inline void wait_out(u64 *ctx, u64 *now, const struct key_pid *k
 	u32 latency_counts_index = 0;
 	struct histogram_656 *latency_counts = bpf_map_lookup_elem(&histograms_656, &latency_counts_index);
 	if (latency_counts) {
-		s64 value = (s64)latency;
-		u32 bucket = value < 0 ? 0 : bucket_of(value);
+		u64 value = (s64)latency;
+		u32 bucket = bucket_of(value);
 
 		OPAQUE(bucket);
 		if (bucket < 656)
 			add(&latency_counts->bucket[bucket], 1);
 		add(&latency_counts->sum, value);
-		if (value > (s64)latency_counts->max)
+		if (value > latency_counts->max)
 			latency_counts->max = value;
 	}
 	s64 limit = READ_ONCE(control.wait_thresh);
@@ -395,7 +397,7 @@ static long sweep_sets_256(void *map, u32 *index, void *set, u64 *now)
 SEC("syscall")
 int sweep(void *ctx)
 {
-	u64 now = bpf_ktime_get_ns();
+	u64 now = judged_time(bpf_ktime_get_ns());
 
 	for (u32 rule = 0; rule < RULES; rule++)
 		WRITE_ONCE(sweeping.pending[rule], 0);
