@@ -159,7 +159,7 @@ def _mark(scope: RuleScope) -> str:
     """Return the function by which a sweep marks a slot as reported."""
     before, admitted = admit(scope)
     name = scope.rule.name
-    return f"""/* Mark a slot as reported, unless it is not the same any more. Tell that, and whether the report is let through. */
+    return f"""/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
 static __always_inline enum mark
 {name}_mark(struct {name}_set *set, u32 way, {scope.key_argument}, u64 state, u64 at, u64 *suppressed)
 {{
@@ -177,8 +177,8 @@ static __always_inline enum mark
 def _overdue(scope: RuleScope) -> list[str]:
     """Return the statements that report a pending measurement once it is overdue, and mark it.
 
-    The record is compared with 0 only once. The verifier of Linux 6.1 does not know that a record which is there is not 0:
-    at a second comparison it goes both ways, and one of them leaves the record behind.
+    The record is compared with 0 only once. The verifier of Linux 6.1 does not know that what is there is not 0: at a
+    second comparison it goes both ways, and one of them leaves the record behind.
     """
     rule = scope.rule
     assert rule.timeout is not None

@@ -260,7 +260,7 @@ wakeup_settle(struct wakeup_set *set, u32 way, const struct key_pid *key, u64 st
 	return (s64)age > READ_ONCE(control.wakeup_expire);
 }
 
-/* Mark a slot as reported, unless it is not the same any more. Tell that, and whether the report is let through. */
+/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
 static __always_inline enum mark
 wakeup_mark(struct wakeup_set *set, u32 way, const struct key_pid *key, u64 state, u64 at, u64 *suppressed)
 {

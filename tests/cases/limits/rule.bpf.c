@@ -204,7 +204,7 @@ request_settle(struct request_set *set, u32 way, const struct key_dev_sector *ke
 	return (s64)age > (s64)(READ_ONCE(control.request_base) * 100LL);
 }
 
-/* Mark a slot as reported, unless it is not the same any more. Tell that, and whether the report is let through. */
+/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
 static __always_inline enum mark
 request_mark(struct request_set *set, u32 way, const struct key_dev_sector *key, u64 state, u64 at, u64 *suppressed)
 {

@@ -173,7 +173,7 @@ rule_1_settle(struct rule_1_set *set, u32 way, const struct key_pid *key, u64 st
 	return (s64)age > (s64)(((s64)(READ_ONCE(control.rule_1_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.rule_1_timeout) * 10LL : 60000000000LL));
 }
 
-/* Mark a slot as reported, unless it is not the same any more. Tell that, and whether the report is let through. */
+/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
 static __always_inline enum mark
 rule_1_mark(struct rule_1_set *set, u32 way, const struct key_pid *key, u64 state, u64 at, u64 *suppressed)
 {

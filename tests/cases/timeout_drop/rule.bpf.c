@@ -227,7 +227,7 @@ hang_settle(struct hang_set *set, u32 way, const struct key_tid *key, u64 state,
 	return (s64)age > (s64)(((s64)(READ_ONCE(control.hang_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.hang_timeout) * 10LL : 60000000000LL)) || (s64)age > READ_ONCE(control.hang_timeout);
 }
 
-/* Mark a slot as reported, unless it is not the same any more. Tell that, and whether the report is let through. */
+/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
 static __always_inline enum mark
 hang_mark(struct hang_set *set, u32 way, const struct key_tid *key, u64 state, u64 at, u64 *suppressed)
 {
