@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-from benchmarks import alerts, cost, pairing, recording, replay, startup, timeouts
+from benchmarks import alerts, cost, pairing, recording, replay, startup, timeouts, wakeups
 from benchmarks.machine import describe
 from ltrules.errors import LtrulesError
 
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "startup": startup.run,
     "cost": cost.run,
     "alerts": alerts.run,
+    "wakeups": wakeups.run,
     "timeouts": timeouts.run,
     "pairing": pairing.run,
     "recording": recording.run,

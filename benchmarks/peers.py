@@ -1,4 +1,4 @@
-"""Processes to measure: `ltrules run` and bpftrace, started and waited for until they trace."""
+"""Processes to measure: `ltrules run`, bpftrace and bcc, started and waited for until they trace."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ltrules.errors import InputError
@@ -33,10 +34,11 @@ tracepoint:sched:sched_switch /@open[args->next_pid]/ {{
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A process that traces. `seconds` is the time from its start until it did."""
+    """A process that traces; how long it took to get there, and the CPU time of that, in seconds."""
 
     pid: int
     seconds: float
+    cpu_seconds: float
 
     def memory(self) -> tuple[float, float]:
         """Return its peak and present resident memory, in MB."""
@@ -65,6 +67,13 @@ def bpftrace_command(thresh_ns: int, histogram: bool = True) -> list[str] | None
     return ["bpftrace", "-B", "none", "-e", 'BEGIN { printf("attached\\n"); }' + script]
 
 
+def bcc_command(thresh_ns: int) -> list[str] | None:
+    """Return the command that runs the rule as a bcc program; None where there is no bcc."""
+    if find_spec("bcc") is None:
+        return None
+    return [sys.executable, "-m", "benchmarks.bcc", str(thresh_ns)]
+
+
 @contextmanager
 def started(command: Sequence[str]) -> Iterator[Started]:
     """Start a tracer, wait until it says `attached`, and interrupt it in the end. Raises InputError."""
@@ -72,13 +81,19 @@ def started(command: Sequence[str]) -> Iterator[Started]:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
         try:
             _wait(child, command[0], begin + PATIENCE)
-            yield Started(child.pid, time.monotonic() - begin)
+            yield Started(child.pid, time.monotonic() - begin, _cpu_seconds(child.pid))
         finally:
             child.send_signal(signal.SIGINT)
             try:
                 child.communicate(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 child.kill()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait(child: subprocess.Popen[bytes], name: str, until: float) -> None:

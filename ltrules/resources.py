@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from ltrules.errors import InputError
+from ltrules.source import TESTS
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -20,3 +21,8 @@ def resource(name: str) -> Path:
         if place.is_dir():
             return place
     raise InputError(f"the directory `{name}` that belongs to ltrules is missing; install ltrules again")
+
+
+def shipped_rules() -> list[Path]:
+    """Return the rule files that come with ltrules, sorted, without their tests. Raises InputError."""
+    return sorted(path for path in resource("rules").glob("*.lt") if not path.name.endswith(TESTS))

@@ -10,6 +10,8 @@ from pathlib import Path
 from ltrules.errors import InputError
 
 COMMAND_LINE = "<command line>"
+#: How the name of a file of tests ends: `x_test.lt` has those of `x.lt`.
+TESTS = "_test.lt"
 
 #: The most bytes that a rule file may have; anything larger was not written by a person.
 LARGEST_FILE = 1 << 20

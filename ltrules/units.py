@@ -49,6 +49,14 @@ def format_duration(ns: int) -> str:
     return _format(ns, _DURATION_SCALES)
 
 
+def exact_duration(ns: int) -> str:
+    """Return a duration of `ns` in the largest unit up to seconds that it reaches, without rounding: `1.234567ms`."""
+    sign, value = ("-", -ns) if ns < 0 else ("", ns)
+    unit = next((unit for unit in ("s", "ms", "us") if value >= DURATIONS[unit]), "ns")
+    number = f"{Decimal(value) / DURATIONS[unit]:f}"
+    return f"{sign}{number}{unit}"
+
+
 def format_size(size: int) -> str:
     """Return a size of `size` bytes with three or four significant digits, such as `1.5MiB`."""
     return _format(size, _SIZE_SCALES)
@@ -76,17 +84,12 @@ def _format(value: int, scales: Sequence[tuple[str, int, int]]) -> str:
     for unit, scale, following in scales:  # noqa: B007 - used below
         if following and value >= following:
             continue
-        places = max(0, 3 - len(str(value // scale)))
+        places = 2 if value < 10 * scale else 1 if value < 100 * scale else 0
         shift = 10**places
+        rounded, rest = divmod(value * shift, scale)
+        rounded += 2 * rest + (rounded & 1) > scale  # what lies in the middle goes to the even neighbour
         # What rounds up to the next unit is shown in that unit.
-        rounded = _divide_to_even(value * shift, scale)
         if not following or rounded * scale < following * shift:
             break
     whole, fraction = divmod(rounded, shift)
-    return f"{sign}{whole}.{fraction:0{places}}".rstrip("0").rstrip(".") + unit if fraction else f"{sign}{whole}{unit}"
-
-
-def _divide_to_even(x: int, y: int) -> int:
-    """Return x / y, rounded; what lies in the middle goes to the even neighbour."""
-    quotient, rest = divmod(x, y)
-    return quotient + (2 * rest + (quotient & 1) > y)
+    return f"{sign}{whole}.{fraction:0{places}}".rstrip("0") + unit if fraction else f"{sign}{whole}{unit}"

@@ -44,6 +44,7 @@ STRANGERS = {
         "bpf_codegen",
     ),
     "ltrules.engines": ("ltrules.parse", "ltrules.check", "ltrules.sinks", "ltrules.cli"),
+    "ltrules.testing": ("ltrules.lower", "ltrules.naming", "ltrules.engines", "ltrules.cli", "bpf_codegen"),
     "ltrules.sinks": ("ltrules.engines", "ltrules.lower", "ltrules.cli", "bpf_codegen"),
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make .venv and install what is missing. Usage: tools/setup.sh run|dev
-#   run: what `ltrules run` needs; dev: also what the tests and checks need.
+# Make .venv and install what is missing. Usage: tools/setup.sh run|dev|vm
+#   run: what `ltrules run` needs; dev: also what the tests and checks need; vm: also what guests with other kernels need.
 # Nothing is done twice: a stamp in .venv says for which pyproject.toml and directory it was made.
 set -eu
 cd "$(dirname "$0")/.."
@@ -24,10 +24,21 @@ missing_packages() {
     has_clang || echo clang
     # Without Python nothing can be tried, and the library is small.
     "$python" -c 'import ctypes; ctypes.CDLL("libbpf.so.1")' 2>/dev/null || echo libbpf1
-    if [ "$level" = dev ]; then
+    if [ "$level" != run ]; then
         command -v stress-ng >/dev/null || echo stress-ng
         command -v fio >/dev/null || echo fio
         { command -v chrt && command -v taskset; } >/dev/null || echo util-linux
+    fi
+    if [ "$level" = vm ]; then
+        command -v qemu-system-x86_64 >/dev/null || echo qemu-system-x86
+        { command -v busybox && ! ldd "$(command -v busybox)"; } >/dev/null 2>&1 || echo busybox-static
+        command -v depmod >/dev/null || echo kmod
+        command -v dmsetup >/dev/null || echo dmsetup
+        # Modules are compressed, and virtme-ng asks `file` whether busybox is static.
+        for tool in file zstd; do
+            command -v "$tool" >/dev/null || echo "$tool"
+        done
+        command -v xz >/dev/null || echo xz-utils
     fi
 }
 
@@ -68,13 +79,16 @@ if ! "$venv_python" -m pip --version >/dev/null 2>&1; then
     say "making .venv"
     "$python" -m venv --clear --system-site-packages .venv
 fi
-target=.
-[ "$level" = run ] || target='.[dev]'
+case $level in # who has the tools has what running needs
+run) target=. levels=run ;;
+dev) target='.[dev]' levels='run dev' ;;
+vm) target='.[dev,vm]' levels='run dev vm' ;;
+esac
 say "installing Python packages (the first time this takes a while)"
 if ! "$venv_python" -m pip install -qq --disable-pip-version-check --editable "$target"; then
     say "pip could not install what pyproject.toml asks for: is a package index reachable?"
     exit 1
 fi
-for done in run "$level"; do # who has the tools has what running needs
+for done in $levels; do
     printf '%s\n' "$wanted" >".venv/.ready-$done"
 done

@@ -58,17 +58,17 @@ class EventFinder:
         """Return the events of a clause that exist here; optional ones may be missing. Raises Mistake."""
         columns = clause.events.columns
         chosen = columns[column] if column is not None and len(columns) > 1 else columns[0]
-        found = []
-        for probe in chosen:
-            events = self.find(probe)
-            if len(events) > 1:
-                names = " or ".join(f"`{e.full_name}`" for e in events)
-                raise self.problems.note("LT207", f"`{probe.text}` is ambiguous", probe.span, f"write {names}")
-            if events:
-                found.append((probe, events[0]))
-            elif not probe.optional:
-                raise self._unknown(probe)
-        return found
+        return [(probe, self.one(probe)) for probe in chosen if not probe.optional or self.find(probe)]
+
+    def one(self, probe: syntax.Probe) -> Event:
+        """Return the one event of a name. Raises Mistake if there is none, or more."""
+        events = self.find(probe)
+        if not events:
+            raise self._unknown(probe)
+        if len(events) > 1:
+            names = " or ".join(f"`{e.full_name}`" for e in events)
+            raise self.problems.note("LT207", f"`{probe.text}` is ambiguous", probe.span, f"write {names}")
+        return events[0]
 
     def _unknown(self, probe: syntax.Probe) -> Exception:
         names = list(self.catalog.names())

@@ -48,10 +48,9 @@ class ScopeBuilder:
                     self._import(scope, item)
                 case syntax.Requires():
                     self.problems.unavailable("`requires`", item.span)
-                case syntax.TestBlock():
-                    self.problems.unavailable("`test`", item.span)
-                case syntax.Rule():
+                case syntax.Rule() | syntax.TestBlock():
                     pass
+        self._import_subject(scope)
         return scope
 
     def _define(self, places: dict[str, Span], name: str, span: Span, shown: str = "") -> bool:
@@ -73,6 +72,15 @@ class ScopeBuilder:
         except Mistake:
             pass
 
+    def _import_subject(self, scope: Scope) -> None:
+        """Make the rules of `x.lt` known in `x_test.lt` beside it, and its other names as `x.NAME`."""
+        if not scope.tested_name:
+            return
+        path = Path(scope.file.source.name).parent / scope.tested_name
+        if is_file(path) and inside(path.parent, path.name) and path.resolve() not in self._open:
+            scope.subject = self._once(path)
+            scope.imports.setdefault(path.stem, scope.subject)
+
     def _locate(self, item: syntax.Import, importer: str) -> Path:
         text = item.path.value
         if text.startswith("pack:"):
@@ -83,8 +91,8 @@ class ScopeBuilder:
             root, text = self._standard, text.removeprefix("std:")
         else:
             root = Path.cwd() if importer == COMMAND_LINE else Path(importer).parent
-        path = (root / text).resolve()
-        if Path(text).is_absolute() or not path.is_relative_to(root.resolve()):
+        path = inside(root, text)
+        if path is None:
             raise self.problems.note(
                 "LT209",
                 f"the import `{item.path.value}` leaves the directory of the file",
@@ -97,14 +105,33 @@ class ScopeBuilder:
         if path in self._open:
             chain = " -> ".join(p.name for p in [*self._open[self._open.index(path) :], path])
             raise self.problems.note("LT209", f"files import each other: {chain}", item.span)
-        if path not in self._known:
-            try:
-                file = self._read(path)
-            except InputError as error:
-                # The path as written: where the importing file lies is told by the place of the mistake.
-                reason = str(error).replace(str(path), item.path.value)
-                raise self.problems.note("LT209", f"cannot import: {reason}", item.path.span) from None
-            self._open.append(path)
-            self._known[path] = self.build(file)
+        try:
+            return self._once(path)
+        except InputError as error:
+            # The path as written: where the importing file lies is told by the place of the mistake.
+            reason = str(error).replace(str(path), item.path.value)
+            raise self.problems.note("LT209", f"cannot import: {reason}", item.path.span) from None
+
+    def _once(self, path: Path) -> Scope:
+        """Return the scope of the file at a path, read when it is first asked for. Raises InputError."""
+        known = path.resolve()
+        if known not in self._known:
+            file = self._read(path)
+            self._open.append(known)
+            self._known[known] = self.build(file)
             self._open.pop()
-        return self._known[path]
+        return self._known[known]
+
+
+def inside(directory: Path, text: str) -> Path | None:
+    """Return the path that a file names from its directory; None if it leads out of that."""
+    path = (directory / text).resolve()
+    return None if Path(text).is_absolute() or not path.is_relative_to(directory.resolve()) else path
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file; a name that no file can have is that of none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

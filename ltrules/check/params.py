@@ -18,6 +18,10 @@ MOST_LIMIT_NS = (1 << 63) // 20
 TYPES = {"duration": DURATION, "int": INT, "size": SIZE, "bool": BOOL, "string": string(STRING_BYTES)}
 
 
+#: Values that overrule those of parameters, by short name, each with the scope from which it is read.
+Given = Mapping[str, tuple[syntax.Expr, Scope]]
+
+
 class ParamReader:
     """Reads parameters. `settings` are `-p` values by "RULE.PARAM" or "PARAM"; `used` collects those that met one."""
 
@@ -27,9 +31,7 @@ class ParamReader:
         self.settings = settings
         self.used: set[str] = set()
 
-    def read(
-        self, nodes: list[syntax.Param], rule: str, scope: Scope, given: Mapping[str, tuple[syntax.Expr, Scope]]
-    ) -> dict[str, model.Param]:
+    def read(self, nodes: list[syntax.Param], rule: str, scope: Scope, given: Given) -> dict[str, model.Param]:
         """Return a rule's parameters by short name; mistakes are noted. `given` are the arguments of a derived rule."""
         params: dict[str, model.Param] = {}
         for node in nodes:
@@ -60,13 +62,19 @@ class ParamReader:
         param = model.Param(f"{rule}.{node.name}", node.name, sort, value, low, high, node.doc)
         return self._set(param, node.span)
 
-    def limit(self, word: str, rule: str, expr: model.Constant, span: Span) -> model.Param:
+    def limit(
+        self, word: str, rule: str, expr: model.Constant, span: Span, given: tuple[syntax.Expr, Scope] | None
+    ) -> model.Param:
         """Return the parameter that a constant limit stands for: `-p thresh=2ms` needs no `param` in the rule.
 
-        Raises Mistake for a setting that is no duration.
+        Raises Mistake for a value that is no duration.
         """
+        value = expr.value
+        if given is not None:
+            value = self._constant(given[0], DURATION, given[1])
+            self._check_range(value, 0, MOST_LIMIT_NS, given[0].span)
         return self._set(
-            model.Param(f"{rule}.{word}", word, DURATION, expr.value, 0, MOST_LIMIT_NS, f"the rule's `{word}`"), span
+            model.Param(f"{rule}.{word}", word, DURATION, value, 0, MOST_LIMIT_NS, f"the rule's `{word}`"), span
         )
 
     def _set(self, param: model.Param, span: Span) -> model.Param:

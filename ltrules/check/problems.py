@@ -28,6 +28,9 @@ NAMES = {
     "LT241": "no-effect",
     "LT243": "expire-before-timeout",
     "LT244": "range",
+    "LT251": "test-steps",
+    "LT252": "test-file",
+    "LT253": "clock-back",
 }
 
 
@@ -40,6 +43,11 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
+
+    @property
+    def errors(self) -> int:
+        """How many of them keep a rule from running."""
+        return sum(d.severity.fatal for d in self.found)
 
     def note(
         self,

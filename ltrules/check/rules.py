@@ -12,7 +12,7 @@ from ltrules.check.events import EventFinder
 from ltrules.check.expressions import Typer
 from ltrules.check.handlers import EventChecker, Events
 from ltrules.check.measures import MeasureChecker
-from ltrules.check.params import ParamReader
+from ltrules.check.params import Given, ParamReader
 from ltrules.check.problems import Mistake, Problems
 from ltrules.check.scope import Place, Scope
 from ltrules.diagnostics import Severity
@@ -40,14 +40,17 @@ class RuleChecker:
         self.param_reader = param_reader
         #: Parameters that the rule at hand has without saying so, by short name.
         self.implied: dict[str, model.Param] = {}
+        self._given: Given = {}
 
-    def check(self, rule: syntax.Rule, name: str, scope: Scope, params: Mapping[str, model.Param]) -> model.Rule:
-        """Return the checked rule, and leave the parameters that it implies in `implied`.
+    def check(
+        self, rule: syntax.Rule, name: str, scope: Scope, params: Mapping[str, model.Param], given: Given
+    ) -> model.Rule:
+        """Return the checked rule, and leave the parameters that it implies in `implied`; `given` are values for those.
 
         Raises Mistake when it has noted what keeps the rule from running.
         """
-        self.implied = {}
-        before = sum(d.severity.fatal for d in self.problems.found)
+        self.implied, self._given = {}, given
+        before = self.problems.errors
         clauses = Clauses(rule, self.problems)
         clauses.require()
         base = Place(scope, "this rule", params)
@@ -62,7 +65,7 @@ class RuleChecker:
             measured=frozenset({"latency", "outcome"}),
         )
         checked = self._assemble(rule, name, clauses, base, after, events)
-        if sum(d.severity.fatal for d in self.problems.found) > before:
+        if self.problems.errors > before:
             raise Mistake
         if not (checked.thresh or checked.timeout or checked.histograms or checked.statistics):
             self.problems.note(
@@ -133,7 +136,7 @@ class RuleChecker:
         expr = self._limit(node, _at(place, f"`{word}`"))
         if not isinstance(expr, model.Constant) or word in place.params:
             return expr
-        param = self._try(self.param_reader.limit, word, rule, expr, node.span)
+        param = self._try(self.param_reader.limit, word, rule, expr, node.span, self._given.get(word))
         if param is None:
             return expr
         self.implied[word] = param

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ltrules import model, syntax
 from ltrules.catalog.events import Event
+from ltrules.source import COMMAND_LINE, TESTS
 
 
 @dataclass(slots=True)
@@ -19,6 +21,24 @@ class Scope:
     params: dict[str, syntax.Param] = field(default_factory=dict)
     imports: dict[str, Scope] = field(default_factory=dict)
     rules: dict[str, syntax.Rule | syntax.DerivedRule] = field(default_factory=dict)
+    #: The file that this one tests, if it lies beside it.
+    subject: Scope | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name of the file without its ending."""
+        name = self.file.source.name
+        return "line" if name == COMMAND_LINE else Path(name).stem
+
+    def name_of(self, rule: syntax.Rule | syntax.DerivedRule) -> str:
+        """Return what a rule of the file is called: `FILE:LINE` if it has no name."""
+        return rule.name or f"{self.stem}:{rule.span.line}"
+
+    @property
+    def tested_name(self) -> str:
+        """The name of the file whose tests are in this one: `x.lt` for `x_test.lt`; "" if it is no file of tests."""
+        name = Path(self.file.source.name).name
+        return f"{name.removesuffix(TESTS)}.lt" if name.endswith(TESTS) and name != TESTS else ""
 
     def alias(self, path: tuple[str, ...]) -> tuple[Scope, tuple[str, ...]]:
         """Follow import aliases at the head of a path; return the scope reached and the rest of the path."""

@@ -19,6 +19,7 @@ VERBS = {
     "record": "record",
     "replay": "replay",
     "check": "check",
+    "test": "test",
     "show": "show",
     "explain": "explain",
     "events": "events",

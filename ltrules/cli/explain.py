@@ -17,7 +17,7 @@ from ltrules.engines.pace import slack_ns, timeout_ns, user_sweep_ns
 from ltrules.errors import InputError
 from ltrules.evaluate import Constants
 from ltrules.lower import lower
-from ltrules.resources import resource
+from ltrules.resources import shipped_rules
 from ltrules.units import format_duration, format_size
 
 _WAYS_IN = {
@@ -68,7 +68,7 @@ def explain(
 
 
 def _shipped_with(rule: str) -> Path:
-    for path in sorted(resource("rules").glob("*.lt")):
+    for path in shipped_rules():
         if f"rule {rule} " in path.read_text(encoding="utf-8"):
             return path
     raise InputError(f"`{rule}` is neither a file nor a shipped rule")

@@ -16,7 +16,7 @@ from ltrules.check import check
 from ltrules.diagnostics import Diagnostic
 from ltrules.errors import InputError, RuleError
 from ltrules.parse import parse
-from ltrules.resources import resource
+from ltrules.resources import resource, shipped_rules
 from ltrules.source import COMMAND_LINE, LARGEST_FILE, Source, decode_source, read_source
 from ltrules.units import parse_duration
 
@@ -101,11 +101,10 @@ def _read(name: str) -> Source:
 
 def shipped(name: str) -> Path:
     """Return the path of a shipped rule file by its name. Raises InputError."""
-    root = resource("rules")
-    known = sorted(p.stem for p in root.glob("*.lt"))
+    known = {path.stem: path for path in shipped_rules()}
     if name.removesuffix(".lt") not in known:
         raise InputError(f"there are no shipped rules `{name}`; there are: {', '.join(known)}")
-    return root / f"{name.removesuffix('.lt')}.lt"
+    return known[name.removesuffix(".lt")]
 
 
 def check_sources(
@@ -133,12 +132,13 @@ def check_sources(
 
 def load_rules(files: Sequence[str], texts: Sequence[str], settings: Sequence[str], catalog: Catalog) -> model.RuleSet:
     """Return rules that all check; warnings go to stderr. Raises RuleError after printing what is wrong."""
-    rules, found, _ = check_sources(read_sources(files, texts), settings, catalog)
+    rules, found, parsed = check_sources(read_sources(files, texts), settings, catalog)
     show_diagnostics(found)
     if any(d.severity.fatal for d in found):
         raise RuleError(found)
     if not rules.rules:
-        raise InputError("there is no rule in what was given")
+        tests = any(isinstance(item, syntax.TestBlock) for file in parsed for item in file.items)
+        raise InputError("there is no rule in what was given" + (", only tests: see `ltrules test`" if tests else ""))
     return rules
 
 

@@ -10,8 +10,11 @@ import ctypes
 import functools
 import os
 import platform
+import signal
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int, c_long, c_size_t, c_uint32, c_void_p
 from typing import Any, TypeVar
 
@@ -274,12 +277,37 @@ def take_messages() -> str:
     return text
 
 
-def wait_readable(fd: int, timeout_ms: int) -> None:
-    """Wait until `fd` can be read, `timeout_ms` have passed, or a signal came.
+def wait_readable(fd: int, timeout_ms: int) -> bool:
+    """Wait until `fd` can be read, `timeout_ms` have passed, or a signal came; tell whether it can be read.
 
     That last is why this is not `select.poll`, which goes on waiting (PEP 475).
     """
-    _libc.poll(byref(_PollDescriptor(fd, 1, 0)), 1, timeout_ms)  # POLLIN
+    return bool(_libc.poll(byref(_PollDescriptor(fd, 1, 0)), 1, timeout_ms) > 0)  # POLLIN
+
+
+class _SignalSet(Structure):
+    """sigset_t, as large as glibc has it; others need less."""
+
+    _fields_ = (("bits", ctypes.c_uint64 * 16),)
+
+
+_libc.pthread_sigmask.argtypes = (c_int, POINTER(_SignalSet), POINTER(_SignalSet))
+_ALL_SIGNALS = _SignalSet((ctypes.c_uint64 * 16)(*[(1 << 64) - 1] * 16))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold signals back: an exception that a handler raises within a ctypes callback would be lost.
+
+    `signal.pthread_sigmask` makes Python sets of all signals, and takes longer than a reading of a ring.
+    """
+    before = _SignalSet()
+    _libc.pthread_sigmask(signal.SIG_BLOCK, None, byref(before))
+    try:
+        _libc.pthread_sigmask(signal.SIG_BLOCK, byref(_ALL_SIGNALS), None)
+        yield
+    finally:
+        _libc.pthread_sigmask(signal.SIG_SETMASK, byref(before), None)
 
 
 #: The number of the system call membarrier(2), which libc does not wrap.

@@ -23,10 +23,11 @@ from ltrules.engines._libbpf import (
     membarrier,
     sized,
     take_messages,
+    uninterrupted,
 )
 from ltrules.engines.features import NEEDS_BTF, NEEDS_PRIVILEGE, Host
 from ltrules.engines.maps import Map
-from ltrules.engines.rings import Ring, uninterrupted
+from ltrules.engines.rings import Ring
 from ltrules.errors import AttachError, LoadError
 
 #: Few reports wake nobody (`wake_flags` in ltrules.bpf.h): after so many ms the reader looks by itself.

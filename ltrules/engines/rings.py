@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from ltrules.engines._libbpf import Sample, library, wait_readable
+from ltrules.engines._libbpf import Sample, library, uninterrupted, wait_readable
 
 #: Records taken by one reading, at most: a flood must not keep us from everything else, nor fill our memory.
 BATCH = 2048
@@ -35,8 +32,8 @@ class Ring:
         A signal ends the waiting. What its handler raises comes out of here, and the next call returns the records.
         Raises OSError.
         """
-        if not self._records and timeout_ms:
-            wait_readable(self._fd, timeout_ms)
+        if not self._records and not wait_readable(self._fd, timeout_ms):
+            return []
         # Not ring_buffer__poll: its epoll sleeps through records that follow one discarded without a wake-up.
         with uninterrupted():
             try:
@@ -52,13 +49,3 @@ class Ring:
         """Keep a record; the negative result ends `ring_buffer__consume`, with this record taken."""
         self._records.append(ctypes.string_at(address, size))
         return -errno.ECANCELED if len(self._records) >= BATCH else 0
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold signals back: an exception that a handler raises within a ctypes callback would be lost."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -6,7 +6,7 @@ from lark import Token
 
 from ltrules import syntax
 from ltrules.parse.clauses import clause, doc, param, probe, requires
-from ltrules.parse.expressions import Branch, Origin, expression, name, number, parts, present, text
+from ltrules.parse.expressions import Branch, Origin, expression, integer, name, number, parts, text
 
 
 def item(at: Origin, tree: Branch) -> syntax.FileItem:
@@ -38,41 +38,53 @@ def item(at: Origin, tree: Branch) -> syntax.FileItem:
         case "requires_stmt", [requirement]:
             return requires(at, tree, requirement)
         case "test_block", [title, rule, *steps]:
-            return syntax.TestBlock(
-                span, _text(at, title), name(at, rule) if rule else None, tuple(_step(at, s) for s in steps)
-            )
+            tested = name(at, rule) if rule else None
+            return syntax.TestBlock(span, text(at, title), tested, tuple(_step(at, s) for s in steps))
         case unknown:
             raise AssertionError(unknown)
 
 
 def _step(at: Origin, tree: Branch) -> syntax.TestStep:
     span = at.span(tree)
-    word = tree.data.removeprefix("test_")
-    match word, parts(tree):
-        case "param", [label, value]:
-            bound = syntax.Binding(span, syntax.Name(at.span(label), (str(label),)), expression(at, value))
-            return syntax.TestStep(span, word, (bound,))
-        case "event", [time, happening, *bindings]:
-            found = tuple(_binding(at, b) for b in bindings if b)
-            return syntax.TestStep(span, "at", found, probe(at, happening), number(at, time).value)
-        case "expect", [count, kind, rule, *bindings]:
-            return syntax.TestStep(
+    match str(tree.data), parts(tree):
+        case "test_param", [label, value]:
+            return syntax.TestParam(span, str(label), at.span(label), expression(at, value))
+        case "test_event", [time, happening, *bindings]:
+            return syntax.TestEvent(span, number(at, time).value, probe(at, happening), _bindings(at, bindings))
+        case "test_until", [time]:
+            return syntax.TestUntil(span, number(at, time).value)
+        case "test_replay", [path]:
+            return syntax.TestReplay(span, text(at, path))
+        case "test_catalog", [path]:
+            return syntax.TestCatalog(span, text(at, path))
+        case "test_expect", [count, kind, rule, *bindings]:
+            return syntax.TestExpect(
                 span,
-                word,
-                tuple(_binding(at, b) for b in bindings if b),
-                count=str(count) if count else None,
-                kind=kind.removesuffix("s"),
-                rule=name(at, rule) if rule else None,
+                _count(at, count),
+                at.span(count) if count else None,
+                str(kind),
+                at.span(kind),
+                name(at, rule) if rule else None,
+                _bindings(at, bindings),
             )
-        case "replay" | "catalog", [path]:
-            return syntax.TestStep(span, word, text=text(at, path).value)
         case unknown:
             raise AssertionError(unknown)
 
 
-def _binding(at: Origin, tree: Branch) -> syntax.Binding:
-    label, value = present(tree)
-    return syntax.Binding(at.span(tree), name(at, label), expression(at, value))
+def _count(at: Origin, token: Token | None) -> int | None:
+    if token is None:
+        return None
+    return 0 if token == "no" else integer(at, token)
+
+
+def _bindings(at: Origin, trees: list[Branch | None]) -> tuple[syntax.Binding, ...]:
+    found = []
+    for tree in trees:
+        if tree is not None:
+            label, index, value = parts(tree)
+            place = number(at, index) if index else None
+            found.append(syntax.Binding(at.span(tree), name(at, label), place, expression(at, value)))
+    return tuple(found)
 
 
 def _text(at: Origin, token: Token | None) -> str:

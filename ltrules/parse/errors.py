@@ -46,7 +46,7 @@ _EXPECTED = (
     ({"PRINT", "RECORD"}, "an action, such as `print`"),
     ({"KERNEL", "FEATURE"}, "ltrules, kernel, feature, config or event"),
     ({"THRESH"}, "a clause, such as `thresh`"),
-    ({"EXPECT", "REPLAY"}, "a step: at, expect, param, replay or catalog"),
+    ({"EXPECT", "REPLAY"}, "a step: at, until, replay, expect, param or catalog"),
     ({"EXPECT_KIND"}, "what to expect, such as `alert`"),
     ({"INT", "NAME"}, "a value"),
     ({"STRING", "DOC"}, "a value, such as a string"),

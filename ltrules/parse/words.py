@@ -83,6 +83,11 @@ UNITS = {
 #: Units that are not the same as ours, and the nearest of ours.
 NEAR_UNITS = {"k": "KiB", "kb": "KiB", "mb": "MiB", "g": "GiB", "gb": "GiB"}
 
+#: What a test may expect: reports, and the counters of a rule.
+_EXPECT_KINDS = (
+    "alerts", "timeouts", "opened", "closed", "cancelled", "replaced", "expired", "refused", "pending", "kept",
+    "unmatched", "clock_skew", "suppressed",
+)  # fmt: skip
 #: Terminals of the grammar that stand for several words.
 _TERMINALS = {
     "TYPE": ("duration", "int", "size", "bool", "string", "ints", "strings"),
@@ -93,7 +98,7 @@ _TERMINALS = {
     "DUP_MODE": ("replace", "keep", "nest", "queue", "all"),
     "STAT0": ("count",),
     "STAT1": ("sum", "min", "max", "avg"),
-    "EXPECT_KIND": ("alerts", "timeouts", "segments", "cancels", "pending", "duplicates", "overflows"),
+    "EXPECT_KIND": _EXPECT_KINDS,
     "_OR": ("or",),
     "_AND": ("and",),
     "_NOT": ("not",),

@@ -20,9 +20,10 @@ from ltrules.alert import Alert, Scalar, Stats
 from ltrules.errors import InputError
 from ltrules.semantics.reading import Unfit
 from ltrules.semantics.rule import Measurement, RuleState, Step, steps
+from ltrules.semantics.watching import Watch, watched
 from ltrules.traces import TraceEvent
 
-__all__ = ["Reference"]
+__all__ = ["Reference", "Watch"]
 
 #: Deadlines of measurements that have ended are thrown away when there are so many deadlines.
 _TIDY = 4096
@@ -31,12 +32,13 @@ _TIDY = 4096
 class Reference:
     """Rules at work on events. `wall_offset_ns` leads from the time of the events to ns since the epoch.
 
-    `gaps` counts, by a sentence, the events that lack what a rule reads of them: it read 0, or "".
+    `gaps` counts, by a sentence, the events that lack what a rule reads of them: it read 0, or "". `watch` is told what
+    each clause did at each event.
     """
 
     name = "replay"
 
-    def __init__(self, rules: model.RuleSet, wall_offset_ns: int = 0) -> None:
+    def __init__(self, rules: model.RuleSet, wall_offset_ns: int = 0, watch: Watch | None = None) -> None:
         """Raise InputError if the expressions of a rule are too much."""
         params: dict[str, Scalar] = {p.name: p.value for p in rules.params}
         self.gaps: Counter[str] = Counter()
@@ -49,8 +51,9 @@ class Reference:
         try:
             self._states = [RuleState(r, params, self._wake, self._tell, wall_offset_ns) for r in rules.rules]
             for state in self._states:
-                for name, step in steps(state, params):
-                    self._steps.setdefault(name, []).append(step)
+                for handler, step in steps(state, params):
+                    at = self._steps.setdefault(handler.event.full_name, [])
+                    at.append(step if watch is None else watched(step, state, handler, watch))
         except (SyntaxError, MemoryError, RecursionError):
             # Of what the parser takes, macros that use macros can make more than Python reads.
             raise InputError("an expression of the rules is nested too deeply to be replayed") from None

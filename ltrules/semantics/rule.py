@@ -251,8 +251,8 @@ class RuleState:
         return RuleStats(self.rule.name, counters, self._latency.distribution(), histograms, statistics)
 
 
-def steps(state: RuleState, params: Mapping[str, Scalar]) -> Iterator[tuple[str, Step]]:
-    """Iterate over what a rule does at events: the name of each, in the order of the roles."""
+def steps(state: RuleState, params: Mapping[str, Scalar]) -> Iterator[tuple[model.Handler, Step]]:
+    """Iterate over what a rule does at events, in the order of the roles."""
     roles = {
         model.Role.IN: state.open,
         model.Role.OUT: state.close,
@@ -261,4 +261,4 @@ def steps(state: RuleState, params: Mapping[str, Scalar]) -> Iterator[tuple[str,
     }
     order = list(model.Role)
     for handler in sorted(state.rule.handlers, key=lambda h: order.index(h.role)):
-        yield handler.event.full_name, Step(roles[handler.role], read(state.rule, handler, params))
+        yield handler, Step(roles[handler.role], read(state.rule, handler, params))

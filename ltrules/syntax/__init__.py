@@ -42,7 +42,6 @@ from ltrules.syntax.expressions import (
 )
 from ltrules.syntax.items import (
     Argument,
-    Binding,
     Const,
     DerivedRule,
     File,
@@ -50,8 +49,17 @@ from ltrules.syntax.items import (
     Import,
     Macro,
     Rule,
+)
+from ltrules.syntax.tests import (
+    Binding,
     TestBlock,
+    TestCatalog,
+    TestEvent,
+    TestExpect,
+    TestParam,
+    TestReplay,
     TestStep,
+    TestUntil,
 )
 
 __all__ = [
@@ -101,7 +109,13 @@ __all__ = [
     "Scale",
     "Stat",
     "TestBlock",
+    "TestCatalog",
+    "TestEvent",
+    "TestExpect",
+    "TestParam",
+    "TestReplay",
     "TestStep",
+    "TestUntil",
     "Text",
     "Thresh",
     "Timeout",

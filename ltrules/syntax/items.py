@@ -1,4 +1,4 @@
-"""What a file holds: rules, definitions and tests."""
+"""What a file holds: rules and definitions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ltrules.source import Source, Span
 from ltrules.syntax.clauses import Clause, Param, Requires
-from ltrules.syntax.events import Probe
 from ltrules.syntax.expressions import Expr, Name, Node, Text
+from ltrules.syntax.tests import TestBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +57,6 @@ class Macro(Node):
     name_span: Span
     parameters: tuple[str, ...]
     body: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class Binding(Node):
-    """`pid = 42` in a test."""
-
-    name: Name
-    value: Expr
-
-
-@dataclass(frozen=True, slots=True)
-class TestStep(Node):
-    """`at`, `expect`, `param`, `replay` or `catalog` in a test, with what it was given."""
-
-    word: str
-    bindings: tuple[Binding, ...] = ()
-    probe: Probe | None = None
-    time_ns: int | None = None
-    count: str | None = None  # a number, or "no"
-    kind: str | None = None  # alert, timeout, pending, …
-    rule: Name | None = None
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TestBlock(Node):
-    title: str
-    rule: Name | None
-    steps: tuple[TestStep, ...]
 
 
 FileItem = Rule | DerivedRule | Import | Const | Macro | Param | Requires | TestBlock

@@ -28,8 +28,8 @@ from ltrules.parse import parse
 from ltrules.source import COMMAND_LINE, Source
 
 MS = 1_000_000
-#: What no test may wait longer for, in seconds.
-PATIENCE = 20.0
+#: What no test may wait longer for, in seconds. An emulated machine needs more.
+PATIENCE = float(os.environ.get("LTRULES_PATIENCE", "20"))
 _FORK = multiprocessing.get_context("fork")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

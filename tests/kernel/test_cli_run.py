@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from helpers import PATIENCE
+
 pytestmark = pytest.mark.kernel
 
 TOP = Path(__file__).parents[2]
@@ -25,7 +27,6 @@ SLEEPS = "nap: in sys_enter_clock_nanosleep key task.tid, out sys_exit_clock_nan
 #: Opens and never alerts.
 QUIET = "calm: in sched_wakeup key pid, out sched_switch key next_pid, thresh 1h"
 NAPPING = [sys.executable, "-c", "import time\nwhile True: time.sleep(0.02)"]
-PATIENCE = 20.0
 
 
 @contextmanager

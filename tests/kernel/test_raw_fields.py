@@ -32,11 +32,17 @@ MAY_BE_SILENT = {"irq:irq_handler_entry", "irq:irq_handler_exit"}
 _BLKDISCARD = 0x1277
 
 
+def present() -> list[str]:
+    """Return the events of the table that this kernel has."""
+    return [name for name in RAW_EVENTS if catalog().find(name)]
+
+
 def both_ways() -> plan.Plan:
     """Return a plan that reports all fields of each event twice: rules 2n from arguments, 2n + 1 from records."""
     texts = []
-    for name, raw in RAW_EVENTS.items():
+    for name in present():
         (event,) = catalog().find(name)
+        raw = RAW_EVENTS[name]
         fields = ", ".join(f"ev.{field}" for field in raw.fields if field in event.fields)
         texts.append(f"rule {event.name} {{ at {name} took 2ns capture ({fields}, task.tid) thresh 1ns }}")
     single = lower(rule_set("\n".join(texts)), catalog(), ring_bytes=1 << 26)
@@ -127,7 +133,7 @@ def test_arguments_and_records_say_the_same(tmp_path: Path) -> None:
     # another record, and the kernel does not count it all: but what they saw, the others must have seen too.
     tolerated = 2 * (os.cpu_count() or 1) + misses
     silent = set()
-    for number, name in enumerate(RAW_EVENTS):
+    for number, name in enumerate(present()):
         arguments, from_record = seen[2 * number], seen[2 * number + 1]
         if not arguments:
             silent.add(name)

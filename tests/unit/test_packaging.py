@@ -54,7 +54,12 @@ def shipped() -> set[str]:
     """Return the names in a wheel that the files of this checkout stand for."""
     inside = ("ltrules/**/*.py", "ltrules/data/*", "ltrules/py.typed", "bpf_codegen/*.py", "bpf_codegen/include/*.h")
     names = {str(path.relative_to(TOP)) for pattern in inside for path in TOP.glob(pattern)}
-    moved = {f"ltrules/{path.relative_to(TOP)}" for pattern in ("grammar/*", "rules/*") for path in TOP.glob(pattern)}
+    moved = {
+        f"ltrules/{path.relative_to(TOP)}"
+        for directory in ("grammar", "rules")
+        for path in (TOP / directory).rglob("*")
+        if path.is_file()
+    }
     return names | moved
 
 
@@ -78,6 +83,7 @@ def test_wheel_holds_all_that_is_needed(built: Path) -> None:
         metadata = {Path(name).name for name in wheel.namelist() if ".dist-info/" in name}
     assert names == shipped()
     assert {"ltrules/grammar/ltrules.lark", "ltrules/rules/sched.lt", "ltrules/data/events.json.gz"} <= names
+    assert {"ltrules/rules/sched_test.lt", "ltrules/rules/traces/sched.jsonl.gz"} <= names
     assert {"bpf_codegen/include/ltrules.bpf.h", "ltrules/data/syscalls.json", "ltrules/py.typed"} <= names
     assert {"METADATA", "entry_points.txt", "LICENSE"} <= metadata
 

@@ -191,19 +191,6 @@ def test_an_expression_points_into_the_whole_text() -> None:
     assert (found.span.start, found.span.text) == (4, "in.comm")
 
 
-def test_tests_keep_what_they_were_given() -> None:
-    block = one(
-        'test "t" for a.b { at 1.5us g:e { pid = 1, task.comm = "w" } expect no alerts\n param x = 2 replay "f" }'
-    )
-    assert isinstance(block, syntax.TestBlock)
-    event, expect, param, replay = block.steps
-    assert (event.time_ns, event.probe and event.probe.text) == (1500, "g:e")
-    assert [str(b.name) for b in event.bindings] == ["pid", "task.comm"]
-    assert (expect.count, expect.kind) == ("no", "alert")
-    assert str(param.bindings[0].name) == "x"
-    assert replay.text == "f"
-
-
 def test_actions_keep_their_operands() -> None:
     text = 'on alert { print "x", capture a, tracing off, signal KILL to 3, exec ["a", "b"] }'
     clause = clauses(f"in a key b, {text}")[-1]

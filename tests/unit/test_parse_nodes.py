@@ -202,18 +202,26 @@ def test_param() -> None:
 
 def test_test_block() -> None:
     (block,) = items(
-        'test "too long" for s.w { catalog "6.1" param limit = 1ms at 2.5ms sched:x { pid = 4, in.y = "a", }'
-        ' expect 2 alerts for w { key.pid = 4 } expect no timeout replay "f" }'
+        'test "too long" for s.w { catalog "6.1" param limit = 1ms '
+        'at 2.5ms sched:x { pid = 4, in.y = "a", args[1] = 2, } until 1s '
+        'expect 2 alerts for w { key.pid = 4 } expect no timeout expect pending replay "f" }'
     )
-    assert (block.title, str(block.rule)) == ("too long", "s.w")
-    catalog, param, at, expect, none, replay = block.steps
-    assert (catalog.word, catalog.text) == ("catalog", "6.1")
-    assert (param.word, str(param.bindings[0].name), shape(param.bindings[0].value)) == ("param", "limit", 1_000_000)
-    assert (at.word, at.time_ns, at.probe.text) == ("at", 2_500_000, "sched:x")
-    assert [(str(b.name), shape(b.value)) for b in at.bindings] == [("pid", 4), ("in.y", "'a'")]
-    assert (expect.count, expect.kind, str(expect.rule)) == ("2", "alert", "w")
-    assert (none.count, none.kind, none.rule, none.bindings) == ("no", "timeout", None, ())
-    assert (replay.word, replay.text) == ("replay", "f")
+    assert (block.title.value, str(block.rule)) == ("too long", "s.w")
+    catalog, param, at, until, expect, none, some, replay = block.steps
+    assert (type(catalog), catalog.path.value) == (syntax.TestCatalog, "6.1")
+    assert (param.name, param.name_span.text, shape(param.value)) == ("limit", "limit", 1_000_000)
+    assert (type(at), at.time_ns, at.probe.text) == (syntax.TestEvent, 2_500_000, "sched:x")
+    assert [(str(b.name), b.index and b.index.value, shape(b.value)) for b in at.bindings] == [
+        ("pid", None, 4),
+        ("in.y", None, "'a'"),
+        ("args", 1, 2),
+    ]
+    assert (type(until), until.time_ns) == (syntax.TestUntil, 1_000_000_000)
+    assert (expect.count, expect.count_span.text, expect.kind, str(expect.rule)) == (2, "2", "alerts", "w")
+    assert expect.kind_span.text == "alerts"
+    assert (none.count, none.kind, none.rule, none.bindings) == (0, "timeout", None, ())
+    assert (some.count, some.count_span, some.kind) == (None, None, "pending")
+    assert (type(replay), replay.path.value) == (syntax.TestReplay, "f")
 
 
 # ------------------------------------------------------------------------- events, modifiers

@@ -217,7 +217,8 @@ static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u
 		struct key_pid copy = set->key[way], *key = &copy;
 		struct rule_1_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
 		if (record) {
-			record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
+			u64 noticed = noticed_time(at);
+			record->head = (struct head){ 0, KIND_TIMEOUT, opened, noticed, noticed - opened, timeout, 0, bpf_get_smp_processor_id(), 0 };
 			record->key = *key;
 		}
 		if (swap_if(&set->state[way], state, state | REPORTED) != state) {

@@ -1,0 +1,1 @@
+"""Run the tests of rule files, judge and show the results."""
