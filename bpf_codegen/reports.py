@@ -22,7 +22,7 @@ def rule_functions(scope: RuleScope) -> str:
         parts.append(f"struct {name}_out out;")
     text = struct(f"{name}_out", rule.closing) + f"struct {name}_record {{\n{indent(parts)}}};\n\n"
     if rule.sets and (rule.timeout or rule.expire):
-        text += _settle(scope) + _look(scope)
+        text += _settle(scope) + (_mark(scope) if rule.timeout else "") + _look(scope)
     return text
 
 
@@ -155,11 +155,34 @@ static __noinline void {name}_look(struct {name}_set *set, u32 way, u32 place, u
 """
 
 
-def _overdue(scope: RuleScope) -> list[str]:
-    """Return the statements that report a pending measurement once it is overdue, and mark it."""
+def _mark(scope: RuleScope) -> str:
+    """Return the function by which a sweep marks a slot as reported."""
     before, admitted = admit(scope)
+    name = scope.rule.name
+    return f"""/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
+static __always_inline enum mark
+{name}_mark(struct {name}_set *set, u32 way, {scope.key_argument}, u64 state, u64 at, u64 *suppressed)
+{{
+	if (swap_if(&set->state[way], state, state | REPORTED) != state)
+		return GONE;
+{indent(before)}	if (!({admitted}))
+		return HELD_BACK;
+	*suppressed = {_take_suppressed(scope.rule)};
+	return ADMITTED;
+}}
+
+"""
+
+
+def _overdue(scope: RuleScope) -> list[str]:
+    """Return the statements that report a pending measurement once it is overdue, and mark it.
+
+    The record is compared with 0 only once. The verifier of Linux 6.1 does not know that what is there is not 0: at a
+    second comparison it goes both ways, and one of them leaves the record behind.
+    """
     rule = scope.rule
     assert rule.timeout is not None
+    mark = f"{rule.name}_mark(set, way, key, state, at, &suppressed)"
     return [
         f"s64 timeout = {Writer(NO_EVENT).integer(rule.timeout)};",
         "",
@@ -167,30 +190,28 @@ def _overdue(scope: RuleScope) -> list[str]:
         "\t/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */",
         f"\tstruct {scope.key} copy = set->key[way], *key = &copy;",
         f"\tstruct {rule.name}_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);",
+        "\tu64 suppressed = 0;",
+        "\tenum mark mark;",
+        "",
         "\tif (record) {",
         "\t\tu64 noticed = noticed_time(at);",
         *("\t\t" + line for line in _fill(scope, "KIND_TIMEOUT", "noticed", "noticed - opened", "timeout", "0", "0")),
         *("\t\t" + line for line in _clear_out(rule)),
-        "\t}",
-        "\tif (swap_if(&set->state[way], state, state | REPORTED) != state) {",
-        "\t\tif (record)",
-        "\t\t\tbpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);",
-        "\t\treturn;",
-        "\t}",
-        "\tstate |= REPORTED;",
-        *("\t" + line for line in before),
-        f"\tif (!({admitted})) {{",
-        "\t\tadd(&counters->suppressed, 1);",
-        "\t\tif (record)",
-        "\t\t\tbpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);",
-        "\t} else {",
-        "\t\tadd(&counters->timeouts, 1);",
-        "\t\tif (record) {",
-        f"\t\t\trecord->head.suppressed = {_take_suppressed(rule)};",
+        f"\t\tmark = {mark};",
+        "\t\tif (mark == ADMITTED) {",
+        "\t\t\trecord->head.suppressed = suppressed;",
         "\t\t\tbpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));",
         "\t\t} else {",
-        "\t\t\tadd(&counters->lost, 1);",
+        "\t\t\tbpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);",
         "\t\t}",
+        "\t} else {",
+        f"\t\tmark = {mark};",
+        "\t\tif (mark == ADMITTED)",
+        "\t\t\tadd(&counters->lost, 1);",
         "\t}",
+        "\tif (mark == GONE)",
+        "\t\treturn;",
+        "\tstate |= REPORTED;",
+        "\tadd(mark == ADMITTED ? &counters->timeouts : &counters->suppressed, 1);",
         "}",
     ]

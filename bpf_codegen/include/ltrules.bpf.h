@@ -429,6 +429,9 @@ static __always_inline u64 wake_flags(void *ring, u64 size)
 /* The size of a ring buffer map in bytes. */
 #define RING_BYTES(ring) (sizeof(*(ring).max_entries) / sizeof(int))
 
+/* What became of a report when its slot was to be marked. */
+enum mark { GONE, HELD_BACK, ADMITTED };
+
 struct head {
 	u32 rule;
 	u32 kind;

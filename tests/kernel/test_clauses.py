@@ -171,11 +171,13 @@ def test_rules_at_the_same_probes_do_not_meet() -> None:
 
 
 def test_nothing_is_measured_before_all_is_attached() -> None:
+    rule = f"rule s {{ param only: int = 0 {PAIR} where task.tgid == only thresh 1ms }}"
+    with open_rules(rule):
+        pass  # compiled, which may take as long as the child sleeps
     with Child(_sleeps, 400, 5) as child:
         child.start()
         time.sleep(0.02)
-        closed = PAIR + " where task.tgid == only"
-        with open_rules(f"rule s {{ param only: int = 0 {closed} thresh 1ms }}", {"only": child.tid}) as session:
+        with open_rules(rule, {"only": child.tid}) as session:
             child.result()
             session.stop()
             rule = only_rule(session.stats())

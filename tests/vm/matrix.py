@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from tests.vm.guest import run
 from tests.vm.kernels import Kernel, unpack
 
-#: What runs in a guest. Of the tests of the command one: each starts it anew, which takes a quarter of a minute there.
-TESTS = ("tests/vm/inside", "tests/kernel", "-k", "not test_cli_run or test_json")
-#: A guest that takes longer than this hangs.
-SECONDS = 1200
+PYTEST = (sys.executable, "-m", "pytest", "-vv", "-rs", "-p", "no:cacheprovider", "--basetemp=/run/tmp/pytest")
+#: A test that takes longer shows where it is.
+STUCK = 180
 
 
-def test_kernel(kernel: Kernel, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Suite:
+    """What a guest runs: arguments of pytest, settings of the environment; and the time after which it hangs, in s."""
+
+    name: str
+    arguments: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    seconds: int = 1500
+
+
+SUITES = (
+    # Of the tests of the command one: each starts it anew, which takes a quarter of a minute in a guest.
+    Suite("libbpf", ("tests/vm/inside", "tests/kernel", "-k", "not test_cli or test_json")),
+)
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_kernel(kernel: Kernel, suite: Suite, tmp_path: Path) -> None:
     def show(line: str) -> None:
         print(f"{kernel.name:>8} | {line}", flush=True)
 
     unpacked = unpack(kernel)
     show(unpacked.release)
-    settings = [f"LTRULES_KERNEL={kernel.name}", "LTRULES_KERNEL_TESTS=1", "LTRULES_PATIENCE=120"]
-    pytest = [sys.executable, "-m", "pytest", "-vv", "-rs", "-p", "no:cacheprovider", "--basetemp=/run/tmp/pytest"]
-    ended = run(unpacked, ["env", *settings, *pytest, *TESTS], tmp_path, SECONDS, show)
+    settings = (f"LTRULES_KERNEL={kernel.name}", "LTRULES_KERNEL_TESTS=1", "LTRULES_PATIENCE=120", *suite.settings)
+    command = ["env", *settings, *PYTEST, "-o", f"faulthandler_timeout={STUCK}", *suite.arguments]
+    ended = run(unpacked, command, tmp_path, suite.seconds, show)
     show(f"{ended.seconds:.0f} s")
     assert ended.status == 0, f"tests failed on {unpacked.release}, see above"

@@ -204,6 +204,20 @@ request_settle(struct request_set *set, u32 way, const struct key_dev_sector *ke
 	return (s64)age > (s64)(READ_ONCE(control.request_base) * 100LL);
 }
 
+/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
+static __always_inline enum mark
+request_mark(struct request_set *set, u32 way, const struct key_dev_sector *key, u64 state, u64 at, u64 *suppressed)
+{
+	if (swap_if(&set->state[way], state, state | REPORTED) != state)
+		return GONE;
+	u32 rate_index = 0;
+	struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+	if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL)))
+		return HELD_BACK;
+	*suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+	return ADMITTED;
+}
+
 /* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
 static __noinline void request_look(struct request_set *set, u32 way, u32 place, u64 at)
 {
@@ -219,34 +233,31 @@ static __noinline void request_look(struct request_set *set, u32 way, u32 place,
 		/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
 		struct key_dev_sector copy = set->key[way], *key = &copy;
 		struct request_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+		u64 suppressed = 0;
+		enum mark mark;
+
 		if (record) {
 			u64 noticed = noticed_time(at);
 			record->head = (struct head){ 0, KIND_TIMEOUT, opened, noticed, noticed - opened, timeout, 0, bpf_get_smp_processor_id(), 0 };
 			record->key = *key;
 			record->in = set->in[way];
 			__builtin_memset(&record->out, 0, sizeof(record->out));
-		}
-		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
-			if (record)
-				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-			return;
-		}
-		state |= REPORTED;
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
-		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
-			add(&counters->suppressed, 1);
-			if (record)
-				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-		} else {
-			add(&counters->timeouts, 1);
-			if (record) {
-				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+			mark = request_mark(set, way, key, state, at, &suppressed);
+			if (mark == ADMITTED) {
+				record->head.suppressed = suppressed;
 				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
-				add(&counters->lost, 1);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			}
+		} else {
+			mark = request_mark(set, way, key, state, at, &suppressed);
+			if (mark == ADMITTED)
+				add(&counters->lost, 1);
 		}
+		if (mark == GONE)
+			return;
+		state |= REPORTED;
+		add(mark == ADMITTED ? &counters->timeouts : &counters->suppressed, 1);
 	}
 	if (state > BUSY && ((s64)age > (s64)(READ_ONCE(control.request_base) * 100LL))) {
 		if (claim(&set->state[way], &state, 0))

@@ -201,6 +201,20 @@ rule_1_settle(struct rule_1_set *set, u32 way, const struct key_pid *key, u64 st
 	return (s64)age > (s64)(((s64)(READ_ONCE(control.rule_1_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.rule_1_timeout) * 10LL : 60000000000LL));
 }
 
+/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
+static __always_inline enum mark
+rule_1_mark(struct rule_1_set *set, u32 way, const struct key_pid *key, u64 state, u64 at, u64 *suppressed)
+{
+	if (swap_if(&set->state[way], state, state | REPORTED) != state)
+		return GONE;
+	u32 rate_index = 0;
+	struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+	if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL)))
+		return HELD_BACK;
+	*suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+	return ADMITTED;
+}
+
 /* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
 static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u64 at)
 {
@@ -216,32 +230,29 @@ static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u
 		/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
 		struct key_pid copy = set->key[way], *key = &copy;
 		struct rule_1_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+		u64 suppressed = 0;
+		enum mark mark;
+
 		if (record) {
 			u64 noticed = noticed_time(at);
 			record->head = (struct head){ 0, KIND_TIMEOUT, opened, noticed, noticed - opened, timeout, 0, bpf_get_smp_processor_id(), 0 };
 			record->key = *key;
-		}
-		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
-			if (record)
-				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-			return;
-		}
-		state |= REPORTED;
-		u32 rate_index = 0;
-		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
-		if (!(!rate || rate_admits(rate, at, 100LL, 1000000000LL))) {
-			add(&counters->suppressed, 1);
-			if (record)
-				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-		} else {
-			add(&counters->timeouts, 1);
-			if (record) {
-				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+			mark = rule_1_mark(set, way, key, state, at, &suppressed);
+			if (mark == ADMITTED) {
+				record->head.suppressed = suppressed;
 				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
-				add(&counters->lost, 1);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			}
+		} else {
+			mark = rule_1_mark(set, way, key, state, at, &suppressed);
+			if (mark == ADMITTED)
+				add(&counters->lost, 1);
 		}
+		if (mark == GONE)
+			return;
+		state |= REPORTED;
+		add(mark == ADMITTED ? &counters->timeouts : &counters->suppressed, 1);
 	}
 	if (state > BUSY && ((s64)age > (s64)(((s64)(READ_ONCE(control.rule_1_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.rule_1_timeout) * 10LL : 60000000000LL)))) {
 		if (claim(&set->state[way], &state, 0))

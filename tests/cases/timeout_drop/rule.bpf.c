@@ -227,6 +227,24 @@ hang_settle(struct hang_set *set, u32 way, const struct key_tid *key, u64 state,
 	return (s64)age > (s64)(((s64)(READ_ONCE(control.hang_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.hang_timeout) * 10LL : 60000000000LL)) || (s64)age > READ_ONCE(control.hang_timeout);
 }
 
+/* Mark a slot as reported, unless it has changed, and find out whether `rate` lets the report out. */
+static __always_inline enum mark
+hang_mark(struct hang_set *set, u32 way, const struct key_tid *key, u64 state, u64 at, u64 *suppressed)
+{
+	if (swap_if(&set->state[way], state, state | REPORTED) != state)
+		return GONE;
+	struct hang_by1_key by1_key = {};
+	by1_key.value0 = set->in[way].fd;
+	by1_key.value1 = (s64)(s32)key->tid;
+	u32 by1_number = hang_by1_of(&by1_key);
+	u32 rate_index = by1_number;
+	struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
+	if (!(!rate || rate_admits(rate, at, 1LL, 10000000000LL)))
+		return HELD_BACK;
+	*suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+	return ADMITTED;
+}
+
 /* Look at a slot: report what is overdue, drop what is too old, queue what may become overdue. */
 static __noinline void hang_look(struct hang_set *set, u32 way, u32 place, u64 at)
 {
@@ -242,38 +260,31 @@ static __noinline void hang_look(struct hang_set *set, u32 way, u32 place, u64 a
 		/* Copy first: only if the slot is still the same after that, the copy is whole and the report ours. */
 		struct key_tid copy = set->key[way], *key = &copy;
 		struct hang_record *record = bpf_ringbuf_reserve(&alerts, sizeof(*record), 0);
+		u64 suppressed = 0;
+		enum mark mark;
+
 		if (record) {
 			u64 noticed = noticed_time(at);
 			record->head = (struct head){ 0, KIND_TIMEOUT, opened, noticed, noticed - opened, timeout, 0, bpf_get_smp_processor_id(), 0 };
 			record->key = *key;
 			record->in = set->in[way];
 			__builtin_memset(&record->out, 0, sizeof(record->out));
-		}
-		if (swap_if(&set->state[way], state, state | REPORTED) != state) {
-			if (record)
-				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-			return;
-		}
-		state |= REPORTED;
-		struct hang_by1_key by1_key = {};
-		by1_key.value0 = set->in[way].fd;
-		by1_key.value1 = (s64)(s32)key->tid;
-		u32 by1_number = hang_by1_of(&by1_key);
-		u32 rate_index = by1_number;
-		struct rate *rate = bpf_map_lookup_elem(&rates, &rate_index);
-		if (!(!rate || rate_admits(rate, at, 1LL, 10000000000LL))) {
-			add(&counters->suppressed, 1);
-			if (record)
-				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
-		} else {
-			add(&counters->timeouts, 1);
-			if (record) {
-				record->head.suppressed = rate ? exchange(&rate->suppressed, 0) : 0;
+			mark = hang_mark(set, way, key, state, at, &suppressed);
+			if (mark == ADMITTED) {
+				record->head.suppressed = suppressed;
 				bpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));
 			} else {
-				add(&counters->lost, 1);
+				bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 			}
+		} else {
+			mark = hang_mark(set, way, key, state, at, &suppressed);
+			if (mark == ADMITTED)
+				add(&counters->lost, 1);
 		}
+		if (mark == GONE)
+			return;
+		state |= REPORTED;
+		add(mark == ADMITTED ? &counters->timeouts : &counters->suppressed, 1);
 	}
 	if (state > BUSY && ((s64)age > (s64)(((s64)(READ_ONCE(control.hang_timeout) * 10LL) > 60000000000LL ? READ_ONCE(control.hang_timeout) * 10LL : 60000000000LL)) || (s64)age > READ_ONCE(control.hang_timeout))) {
 		if (claim(&set->state[way], &state, 0))

@@ -62,7 +62,7 @@ def test_null_blk_completes_by_a_timer(ms: int) -> None:
 
 
 def test_scsi_debug_answers_late() -> None:
-    with module("scsi_debug", ndelay=15 * MS, dev_size_mb=8):
+    with module("sd_mod"), module("scsi_debug", ndelay=15 * MS, dev_size_mb=8):
         device = scsi_disk()
         assert_takes(REQUESTS, device, 15 * MS)
 
@@ -83,16 +83,20 @@ def delayed() -> Iterator[Path]:
     """Yield a device that waits 25 ms before it passes a request on to a disk that takes no time."""
     with module("null_blk", nr_devices=1, gb=1), module("dm-delay"):
         sectors = int(Path("/sys/block/nullb0/size").read_text())
-        subprocess.run(
-            ["dmsetup", "create", "slow", "--noudevsync", "--table", f"0 {sectors} delay /dev/nullb0 0 25"], check=True
-        )
+        dmsetup("create", "slow", "--table", f"0 {sectors} delay /dev/nullb0 0 25")
         try:
-            (name,) = [
-                path.parts[3] for path in Path("/sys/block").glob("dm-*/dm/name") if path.read_text() == "slow\n"
-            ]
-            yield Path("/dev") / name
+            minor = dmsetup("info", "slow", "--columns", "--noheadings", "-o", "minor")
+            yield Path(f"/dev/dm-{minor.strip()}")
         finally:
-            subprocess.run(["dmsetup", "remove", "--noudevsync", "slow"], check=True)
+            dmsetup("remove", "slow")
+
+
+def dmsetup(verb: str, *arguments: str) -> str:
+    """Run dmsetup without waiting for udev, which a guest has not; return what it says."""
+    done = subprocess.run(
+        ["dmsetup", verb, "--noudevsync", *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE
+    )
+    return done.stdout
 
 
 def test_dm_delay_holds_a_bio_back(delayed: Path) -> None:
