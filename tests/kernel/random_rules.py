@@ -11,7 +11,7 @@ from helpers import catalog
 from ltrules.catalog.events import Shape
 
 DURATIONS = ("500ns", "2us", "7us", "30us", "150us", "1ms", "20ms")
-#: Time enough for events that are interrupted on their way to a measurement: without it they are too late, now and then.
+#: Time enough for events that are interrupted on their way to a measurement: else they are too late, now and then.
 SLACKS = (" slack 1ms", " slack 5ms", " slack 20ms")
 NUMBERS = (0, 1, 2, 3, 7, 10, 64, 100, 120, 4096)
 NAMES = ("fio", "dd", "python", "perf", "swapper/0", "swapper/1", "")
