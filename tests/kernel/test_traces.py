@@ -151,6 +151,7 @@ WAKEUPS = """rule wakeups {
   cancel sched_switch key prev_pid
   duplicate keep
   thresh 0us
+  rate 1000000 per 1s
 }"""
 #: Time, CPU, task with its ids, wait time, delay and run time, the latter in ms.
 _ROW = re.compile(r" *(\d+)\.(\d{6}) \[\d+\] +.*\[(\d+)(?:/\d+)?\] +[\d.]+ +(\d+)\.(\d{3}) +[\d.]+ *")
@@ -186,5 +187,5 @@ def test_wakeup_latencies_are_those_of_perf_sched(tmp_path: Path) -> None:
     common = expected.keys() & theirs.keys()
     assert {place: theirs[place] for place in common} == {place: expected[place] for place in common}
     assert sum(theirs[place] > 0 for place in common) >= 10
-    # Who ran when the recording began has waited unseen.
-    assert not any(theirs[place] for place in theirs.keys() - common)
+    # Recording begins on one CPU after the other: of a task that runs then, waking is seen and not its being switched in.
+    assert sum(theirs[place] > 0 for place in theirs.keys() - common) <= (os.cpu_count() or 1)
