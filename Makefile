@@ -32,7 +32,7 @@ check: setup ## lint, format and types
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-bench: setup ## measure cost and start-up beside bpftrace
+bench: setup ## measure cost, start-up and alert rate, beside bpftrace and bcc
 	@exec $(PYTHON) -m benchmarks $(ARGS)
 
 golden: setup ## rewrite the golden files, to be read in the diff

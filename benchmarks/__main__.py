@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 
-from benchmarks import alerts, cost, pairing, replay, startup, timeouts, wakeups
+from benchmarks import alerts, cost, pairing, recording, replay, startup, timeouts, wakeups
 from benchmarks.machine import describe
 from ltrules.errors import LtrulesError
 
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "wakeups": wakeups.run,
     "timeouts": timeouts.run,
     "pairing": pairing.run,
+    "recording": recording.run,
     "replay": replay.run,
 }
 

@@ -8,9 +8,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from golden import Golden
+
+# A test is not there to measure time: a busy machine may take as long as it likes.
+hypothesis.settings.register_profile("ltrules", deadline=None)
+hypothesis.settings.load_profile("ltrules")
 
 
 def kernel_lack() -> str:

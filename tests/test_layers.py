@@ -22,6 +22,7 @@ STRANGERS = {
     "ltrules.catalog": ("ltrules.parse", "ltrules.check", "ltrules.engines", "ltrules.sinks", "ltrules.cli"),
     "ltrules.check": ("ltrules.lower", "ltrules.engines", "ltrules.sinks", "ltrules.cli", "bpf_codegen"),
     "ltrules.lower": ("ltrules.parse", "ltrules.engines", "ltrules.sinks", "ltrules.cli"),
+    "ltrules.recording": ("ltrules.parse", "ltrules.check", "ltrules.engines", "ltrules.sinks", "ltrules.cli"),
     "ltrules.traces": (
         "ltrules.parse",
         "ltrules.check",

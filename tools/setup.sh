@@ -27,6 +27,11 @@ missing_packages() {
     if [ "$level" != run ]; then
         command -v stress-ng >/dev/null || echo stress-ng
         command -v fio >/dev/null || echo fio
+        # What reads and makes the traces that `ltrules replay` takes.
+        command -v trace-cmd >/dev/null || echo trace-cmd
+        command -v babeltrace2 >/dev/null || echo babeltrace2
+        command -v perf >/dev/null || echo linux-perf
+        command -v zstd >/dev/null || echo zstd
         { command -v chrt && command -v taskset; } >/dev/null || echo util-linux
     fi
     if [ "$level" = vm ]; then

@@ -62,14 +62,17 @@ class Recorder:
 
     def take(self) -> None:
         """Write what was recorded since the last time."""
+        reached, more = self._read()
         for _ in range(_MOST_BATCHES):
-            if not self._read():
+            if not more:
                 break
+            reached, more = self._read()
         self._note_losses(now := time.monotonic_ns(), ask=now >= self._ask_again_ns)
+        self._writer.release(reached)
 
     def finish(self) -> None:
         """Write the rest, once the session has stopped, and the last line."""
-        while self._read():
+        while self._read()[1]:
             pass
         end = self._session.stopped_ns
         self._note_losses(end, ask=True)
@@ -87,11 +90,11 @@ class Recorder:
         ]
         return said
 
-    def _read(self) -> bool:
-        """Write one batch; tell whether there may be more."""
+    def _read(self) -> tuple[int, bool]:
+        """Take one batch; return the time up to which all has come, and whether there may be more."""
         rows, reached = self._recorded.read()
-        self._writer.events(rows, reached)
-        return len(rows) >= BATCH
+        self._writer.events(rows)
+        return reached, len(rows) >= BATCH
 
     def _note_losses(self, now_ns: int, *, ask: bool) -> None:
         self._note(self._recorded.unrecorded(), self._unrecorded, now_ns)

@@ -285,6 +285,12 @@ def wait_readable(fd: int, timeout_ms: int) -> bool:
     return bool(_libc.poll(byref(_PollDescriptor(fd, 1, 0)), 1, timeout_ms) > 0)  # POLLIN
 
 
+def give_back_memory() -> None:
+    """Let the system have what libbpf has freed, as all types of the kernel after a load; only glibc must be asked."""
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(0)
+
+
 class _SignalSet(Structure):
     """sigset_t, as large as glibc has it; others need less."""
 

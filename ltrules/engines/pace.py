@@ -16,7 +16,7 @@ LEAST_SLACK_NS = 50_000
 LEAST_INTERVAL_NS = 10_000
 MOST_INTERVAL_NS = 1_000_000_000
 #: How long an event may take from its reading of the clock to the measurement that it ends, and be heard before a sweep
-#: tells its timeout: interrupts, and what they wake, take some 10 us. A third of the slack at most.
+#: tells its timeout: interrupts, and what they wake, take some 10 us. A quarter of the slack at most.
 GRACE_NS = 20_000
 #: A span of a queue, as a power of two in ns: 4 us to 2 s.
 LEAST_SHIFT, MOST_SHIFT = 12, 31
@@ -58,14 +58,14 @@ def pace(rules: model.RuleSet, planned: plan.Plan, params: Mapping[str, Scalar])
     values = Constants(params)
     found, intervals = [], []
     slacks = [slack_ns(rule, values) for rule in rules.rules if rule.timeout]
-    grace = min([GRACE_NS, *(slack // 3 for slack in slacks)])
+    grace = min([GRACE_NS, *(slack // 4 for slack in slacks)])
     for rule, one in zip(rules.rules, planned.rules, strict=True):
         timeout = timeout_ns(rule, values) if one.sets else 0
         expire = int(evaluate(rule.expire, values)) if one.sets and rule.expire else 0
         shift, scan = LEAST_SHIFT, 0
         if timeout:
-            # A span and an interval may pass until a slot's turn comes, and the grace: together less than the slack.
-            slack = slack_ns(rule, values) - grace
+            # A span and an interval may pass until a slot's turn comes, and the grace: together no more than the slack.
+            slack = slack_ns(rule, values)
             shift = min(max((slack // 4).bit_length() - 1, LEAST_SHIFT), MOST_SHIFT)
             intervals.append(slack // 2)
         if expire:

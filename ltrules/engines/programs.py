@@ -19,6 +19,7 @@ from ltrules.engines._libbpf import (
     ObjectOpenOptions,
     ProgramInformation,
     TestRunOptions,
+    give_back_memory,
     library,
     membarrier,
     sized,
@@ -94,6 +95,7 @@ class Programs:
             if isinstance(error, OSError):
                 raise _refusal(error.errno or 0, take_messages()) from None
             raise
+        give_back_memory()
         return programs
 
     def __enter__(self) -> Programs:

@@ -28,7 +28,11 @@ _FTRACE_LOST = re.compile(
     r"(?:[^\s:]{1,128}: *)?CPU:[0-9]{1,5} \[(?:LOST )?(?P<lost>[0-9]{1,19})? ?EVENTS(?: DROPPED)?\]\s*"
     r"|# entries-in-buffer/entries-written: (?P<kept>[0-9]{1,19})/(?P<written>[0-9]{1,19}).*"
 )
-_FTRACE_QUIET = re.compile(r"#.*|\s*|cpus=[0-9]+|version = [0-9]+|CPU [0-9]+ is empty|trace-cmd: .*| => .*", re.DOTALL)
+#: Comments, what trace-cmd says first, stacks, and calls as the function tracer writes them.
+_FTRACE_QUIET = re.compile(
+    r"#.*|\s*|cpus=[0-9]+|version = [0-9]+|CPU [0-9]+ is empty|trace-cmd: .*| => .*|.{1,256}: +[\w.]{1,256} <-[\w.]+.*",
+    re.DOTALL,
+)
 _PERF_LOST = re.compile(r".*PERF_RECORD_LOST(?:_SAMPLES)? (?:events )?(?:lost )?(?P<lost>[0-9]{1,19}).*", re.DOTALL)
 #: Comments, empty lines, stacks, and records that are no events.
 _PERF_QUIET = re.compile(r"#.*|\s*|\s+[0-9a-f]{4,16} .*|.*: PERF_RECORD_\w+.*", re.DOTALL)

@@ -40,6 +40,7 @@ class Fieldwise:
 
     def __init__(self, event: Event, wanted: Mapping[str, Type], machine: str) -> None:
         self._big = machine in _BIG_ENDIAN
+        self._last = list(event.fields)[-1] if event.fields else ""
         self._fields = [_field(event, name, kind) for name, kind in wanted.items()]
         labels = "|".join(sorted(map(re.escape, event.fields), key=len, reverse=True))
         self._split = re.compile(rf"(?:^|,? )({labels})(?:=|: )").split
@@ -54,6 +55,8 @@ class Fieldwise:
             text = told.get(field.label)
             if text is None or (len(told) < len(labels) and labels.count(field.label) > 1):
                 continue
+            if field.kind.kind is Kind.STRING and labels[-1] == field.label != self._last:
+                continue  # a name with the end of a line in it: the rest is lost
             value = self._value(field, text)
             if value is not None:
                 values[field.name] = value

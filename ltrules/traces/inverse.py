@@ -16,7 +16,7 @@ ALL = (1 << 64) - 1
 _STRINGS = ("__get_str", "__get_rel_str")
 _SYMBOLS = ("__print_symbolic", "__print_symbolic_u64")
 _FLAGS = ("__print_flags", "__print_flags_u64")
-#: No table of names is longer, not even that of errors.
+#: Of 64 bits with 0x before them.
 _LONGEST_HEX = 18
 
 

@@ -6,6 +6,11 @@ from ltrules.catalog.events import Catalog, Event
 from ltrules.traces.needs import Needs
 from ltrules.traces.troubles import Troubles
 
+#: What tracers write beside tracepoints (kernel/trace/trace_entries.h), which no catalog has and no rule can wait for.
+_RECORDS = frozenset(
+    """bprint bputs branch context_switch func_repeats funcgraph_entry funcgraph_exit function hwlat kernel_stack
+    mmiotrace_map mmiotrace_rw osnoise print raw_data timerlat tracing_mark_write user_stack wakeup""".split()
+)
 #: A file may hold any number of names; those beyond are not looked up in the catalog.
 _MOST_NAMES = 4096
 
@@ -32,7 +37,7 @@ class Names:
         # A bare name that could be several events is none of them.
         event = chosen[0] if len(chosen) == 1 else None
         self._found[name] = event
-        if not known or len(chosen) > 1:
+        if len(chosen) > 1 or not (known or name in _RECORDS):
             self._unknown.add(name)
             self._troubles.note_unknown_event(name)
         return event

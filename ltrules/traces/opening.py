@@ -26,10 +26,11 @@ from ltrules.traces.troubles import Troubles
 
 #: How much of a file is looked at to tell its format: more than any header has.
 _ENOUGH = 1 << 16
-#: First bytes of files that other programs read, how to call these, and what they write.
+#: First bytes of files that other programs read, what they are, how to call the programs, and what these write.
 _PROGRAMS = {
-    b"\x17\x08Dtracing": (("trace-cmd", "report", "-N", "-R", "-t", "-i"), "trace-cmd", FTRACE),
+    b"\x17\x08Dtracing": ("trace.dat", ("trace-cmd", "report", "-N", "-R", "-t", "-i"), "trace-cmd", FTRACE),
     b"PERFILE2": (
+        "perf.data",
         ("perf", "script", "--ns", "--show-lost-events", "-F", "comm,pid,tid,cpu,time,event,trace", "-i"),
         "linux-perf",
         PERF,
@@ -71,13 +72,15 @@ class Trace:
         self._catalog, self._needs = catalog, needs
         self._file: FileStream | None = None
         self._size: int | None = None
-        self._errors = "backslashreplace"  # as alerts of a live kernel show names that are no UTF-8
+        self._is_json = False
         with ExitStack() as opened:
             self._stream, self._reader = self._open(source, opened)
             self._opened = opened.pop_all()
 
     def __iter__(self) -> Iterator[TraceEvent]:
-        yield from self._reader.events(line_blocks(self._stream, self.troubles, self._errors))
+        # Names that are no UTF-8 look as in the alerts of a live kernel. JSON is UTF-8, and shows if a line is whole.
+        errors = "replace" if self._is_json else "backslashreplace"
+        yield from self._reader.events(line_blocks(self._stream, self.troubles, errors, ended=not self._is_json))
         self.troubles.absent = tuple(sorted(self._needs.keys() - self.seen.keys()))
 
     @property
@@ -102,11 +105,9 @@ class Trace:
 
     def _open(self, source: Path | BinaryIO, opened: ExitStack) -> tuple[Stream, _Reader]:
         if isinstance(source, Path) and source.is_dir():
+            program = ProgramStream([*BABELTRACE, str(source.absolute())], "babeltrace2", self.troubles, note_discarded)
             self.description = "CTF, read by babeltrace2"
-            directory = str(source.absolute())
-            program = ProgramStream([*BABELTRACE, directory], "babeltrace2", self.troubles, heed=note_discarded)
-            opened.callback(program.close)
-            return program, self._lines(CTF)
+            return self._output(program, CTF, str(source), opened)
         self._file = _file(source)
         opened.callback(self._file.close)
         if isinstance(source, Path) and source.is_file():
@@ -115,30 +116,38 @@ class Trace:
         stream = unpacked(plain, self._file.name, self.troubles)
         opened.callback(stream.close)
         start = stream.start(_ENOUGH)
-        for magic, (argv, package, dialect) in _PROGRAMS.items():
+        for magic, (what, argv, package, dialect) in _PROGRAMS.items():
             if start.startswith(magic):
-                self.description = f"{dialect.name}, read by {argv[0]}"
                 seekable = self._size is not None and stream is plain
                 path = source if isinstance(source, Path) and seekable else _spooled(stream, opened)
                 self._size = None
                 program = ProgramStream([*argv, str(path.absolute())], package, self.troubles)
-                opened.callback(program.close)
-                return program, self._lines(dialect)
+                self.description = f"{what}, read by {program.name}"
+                return self._output(program, dialect, self._file.name, opened)
         return stream, self._recognised(start, self._file.name)
+
+    def _output(self, program: ProgramStream, dialect: Dialect, name: str, opened: ExitStack) -> tuple[Stream, _Reader]:
+        """Return the output of a program and its reader; raise InputError if there is none."""
+        opened.callback(program.close)
+        stream = Ahead(program)
+        if not stream.start(1):  # trace-cmd is silent about a damaged file
+            raise InputError(f"cannot read {name}: {program.failure or f'{program.name} finds nothing in it'}")
+        return stream, self._lines(dialect)
 
     def _recognised(self, start: bytes, name: str) -> _Reader:
         """Return the reader of what begins like this; raise InputError if there is none."""
         lines = start.decode("utf-8", "replace").split("\n")
         header = read_header(lines[0], name)
         if header is not None:
-            self.header, self._errors = header, "replace"
+            self.header, self._is_json = header, True
             self.description = f"recording of ltrules, kernel {header.get('kernel', 'not known')}"
             return JsonLines(self._catalog, self._needs, self.seen, self.troubles)
-        counts = {d.name: sum(d.line.match(line) is not None for line in lines) for d in (PERF, FTRACE, CTF)}
-        dialect = max((PERF, FTRACE, CTF), key=lambda d: counts[d.name])
-        if not counts[dialect.name]:
-            raise InputError(f"{name} {'is empty' if not start else _UNKNOWN}")
-        self.description = dialect.name
+        events = {d: [found for line in lines if (found := d.line.match(line))] for d in (PERF, FTRACE, CTF)}
+        dialect = max(events, key=lambda d: len(events[d]))
+        if not events[dialect]:
+            raise InputError(f"{name} {_UNKNOWN if start else 'is empty'}")
+        coarse = len(events[dialect][0]["fraction"]) < 9
+        self.description = f"{dialect.name}{', times in whole microseconds' if coarse else ''}"
         return self._lines(dialect)
 
     def _lines(self, dialect: Dialect) -> _Reader:

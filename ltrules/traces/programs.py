@@ -21,8 +21,8 @@ _PATIENCE_S = 0.5
 class ProgramStream:
     """The output of a program; one that fails cuts the trace short, and its last words say why.
 
-    `feed` is what it gets as input. `heed` is given its last words at the end. Raises InputError if the program is
-    missing; `package` is Debian's name for it.
+    `failure` says so then. `feed` is what it gets as input, and `heed` is given its last words at the end. Raises
+    InputError if the program is missing; `package` is Debian's name for it.
     """
 
     def __init__(
@@ -30,10 +30,12 @@ class ProgramStream:
         argv: Sequence[str],
         package: str,
         troubles: Troubles,
-        feed: Stream | None = None,
         heed: Callable[[str, Troubles], None] | None = None,
+        feed: Stream | None = None,
     ) -> None:
-        self._argv, self._troubles, self._feed, self._heed = argv, troubles, feed, heed
+        self.name = argv[0]
+        self.failure = ""
+        self._troubles, self._feed, self._heed = troubles, feed, heed
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the stream
         try:
             self._process = subprocess.Popen(
@@ -73,7 +75,8 @@ class ProgramStream:
             self._heed(words, self._troubles)
         if status != 0:
             last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), _status(status))
-            self._troubles.cut = f"{self._argv[0]} failed ({last}): only what it wrote until then was read"
+            self.failure = f"{self.name} failed ({last})"
+            self._troubles.cut = f"{self.failure}: only what it wrote until then was read"
 
     def close(self) -> None:
         """End the program if it still runs."""

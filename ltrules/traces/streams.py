@@ -74,11 +74,12 @@ class Ahead:
         self._stream.close()
 
 
-def line_blocks(stream: Stream, troubles: Troubles, errors: str) -> Iterator[list[str]]:
+def line_blocks(stream: Stream, troubles: Troubles, errors: str, ended: bool) -> Iterator[list[str]]:
     """Iterate over the lines of a stream, some hundred at a time, without their ends.
 
     Bytes that are no UTF-8 are decoded as the error handler says. A line longer than LONGEST_LINE is counted as
-    malformed, and its bytes are not kept.
+    malformed, and its bytes are not kept. So is a last line without an end, which may be half a line, if all must be
+    `ended`.
     """
     rest = b""
     skipping = False
@@ -100,7 +101,9 @@ def line_blocks(stream: Stream, troubles: Troubles, errors: str) -> Iterator[lis
         if len(rest) > LONGEST_LINE:
             troubles.malformed += 1
             rest, skipping = b"", True
-    if rest:
+    if rest and ended:
+        troubles.malformed += 1
+    elif rest:
         yield [rest.decode("utf-8", errors)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -84,7 +85,8 @@ class TraceWriter:
         self._name = name
         self._columns = columns
         self._lines = [_Line(c, anonymiser) for c in columns]
-        self._waiting: list[tuple[int, str]] = []
+        self._waiting: list[tuple[int, str]] = []  # in order
+        self._arrived: list[tuple[int, str]] = []
         self.counts = [0] * len(columns)
 
     def header(self, content: Mapping[str, Any]) -> None:
@@ -92,33 +94,37 @@ class TraceWriter:
         events = {c.event: {"context": list(c.context), "fields": list(c.fields)} for c in self._columns}
         self._write(_json({MARK: VERSION, **content, "events": events}) + "\n")
 
-    def events(self, rows: Sequence[Row], reached_ns: int) -> None:
-        """Write some events, and those held back before; no event from before `reached_ns` is still to come, but for
-        those that are HOLD_NS late."""
-        lines, counts = self._lines, self.counts
+    def events(self, rows: Sequence[Row]) -> None:
+        """Take some events, in nearly the order of time."""
+        lines, counts, arrived = self._lines, self.counts, self._arrived
         for row in rows:
             number = int(row[1])
             counts[number] += 1
-            self._waiting.append((int(row[0]), lines[number].write(row)))
-        self._release(reached_ns - HOLD_NS)
+            arrived.append((int(row[0]), lines[number].write(row)))
 
     def lost(self, event: str, count: int, time_ns: int) -> None:
         """Say that events are missing, some time before `time_ns`."""
-        self._waiting.append((time_ns, _json({"lost": count, "event": event, "at": time_ns}) + "\n"))
+        self._arrived.append((time_ns, _json({"lost": count, "event": event, "at": time_ns}) + "\n"))
+
+    def release(self, reached_ns: int) -> None:
+        """Write what is older than HOLD_NS at a time up to which all has arrived, but for what is delayed."""
+        self._release(reached_ns - HOLD_NS)
 
     def end(self, time_ns: int, content: Mapping[str, Any]) -> None:
         """Write what was held back, and the last line: until when was recorded, how much, and `content`."""
-        self._release(None)
+        self._release(time_ns)
         counts = {c.event: n for c, n in zip(self._columns, self.counts, strict=True)}
         self._write(_json({"end": time_ns, "recorded": counts, **content}) + "\n")
 
-    def _release(self, until_ns: int | None) -> None:
-        waiting = self._waiting
-        waiting.sort(key=_time)  # nearly in order, and cheap then
-        count = len(waiting)
-        if until_ns is not None:
-            while count and waiting[count - 1][0] > until_ns:
-                count -= 1
+    def _release(self, until_ns: int) -> None:
+        """Put what has arrived in its place, and write what is not later than a time."""
+        waiting, arrived = self._waiting, self._arrived
+        if arrived:
+            # Only what is later than the first to arrive is touched: thousands of others wait.
+            place = bisect_right(waiting, min(arrived)[0], key=_time)
+            waiting[place:] = sorted(waiting[place:] + arrived, key=_time)
+            arrived.clear()
+        count = bisect_right(waiting, until_ns, key=_time)
         if count:
             self._write("".join([line for _, line in waiting[:count]]))
             del waiting[:count]
@@ -141,10 +147,13 @@ class _Line:
         self._anonymiser = anonymiser
         self._texts = [i for i, v in enumerate(columns.values, 2) if v.sort is Sort.TEXT]
         self._addresses = [i for i, v in enumerate(columns.values, 2) if anonymiser and v.sort is Sort.ADDRESS]
+        self._special = bool(self._texts or self._addresses)
         self._known: dict[Scalar, str] = {}
 
     def write(self, row: Row) -> str:
         """Return the line of a row."""
+        if not self._special:
+            return self._template % (row[0], *row[2:])
         values = [row[0], *row[2:]]
         for i in self._texts:
             values[i] = self._known.get(values[i]) or self._text(str(values[i]))

@@ -108,7 +108,8 @@ def renames(compiled: Callable[[str], bytes]) -> Iterator[Programs]:
 
 def rename(times: int) -> None:
     comm = Path("/proc/self/comm")
-    name = comm.read_text()
+    # Without the line end that the file shows: written, it would stay in the name for good.
+    name = comm.read_text().rstrip("\n")
     for _ in range(times):
         comm.write_text(name)
 

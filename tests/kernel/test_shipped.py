@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from helpers import assert_accounted, run_rules
+from ltrules.resources import shipped_rules
 
 pytestmark = pytest.mark.kernel
 
-RULES = sorted((Path(__file__).parents[2] / "rules").glob("*.lt"))
 
-
-@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped_rules(), ids=lambda path: path.stem)
 def test_shipped_rules_run(path: Path) -> None:
     _, stats = run_rules(path.read_text(), lambda: time.sleep(0.2))
     for rule in stats.rules:

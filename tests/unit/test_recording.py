@@ -59,7 +59,8 @@ def written(*batches: tuple[list[Row], int], end: int = 10**12, anonymiser: Anon
     writer = TraceWriter(out, "a file", (SWITCH, EMPTY), anonymiser)
     writer.header({"kernel": "6.18"})
     for rows, reached in batches:
-        writer.events(rows, reached)
+        writer.events(rows)
+        writer.release(reached)
     writer.end(end, {})
     return out.getvalue().decode()
 
@@ -158,9 +159,11 @@ def test_events_are_written_in_order_if_none_is_too_late(batches: list[list[int]
 def test_events_are_held_back_until_none_can_come_before_them() -> None:
     out = io.BytesIO()
     writer = TraceWriter(out, "a file", (EMPTY,))
-    writer.events([(3, 0, 0), (1, 0, 0)], HOLD_NS)
+    writer.events([(3, 0, 0), (1, 0, 0)])
+    writer.release(HOLD_NS)
     assert out.getvalue() == b""
-    writer.events([(HOLD_NS, 0, 0)], HOLD_NS + 3)
+    writer.events([(HOLD_NS, 0, 0)])
+    writer.release(HOLD_NS + 3)
     assert [line["t"] for line in lines(out.getvalue().decode())] == [1, 3]
     assert writer.counts == [3]
 
@@ -169,9 +172,9 @@ def test_losses_stand_where_they_were_noticed_and_are_counted_by_the_reader() ->
     out = io.BytesIO()
     writer = TraceWriter(out, "a file", (EMPTY,))
     writer.header({})
-    writer.events([(5, 0, 0)], 5)
+    writer.events([(5, 0, 0)])
     writer.lost("irq:softirq_raise", 12, 6)
-    writer.events([(7, 0, 0)], 7)
+    writer.events([(7, 0, 0)])
     writer.end(8, {})
     assert [list(line) for line in lines(out.getvalue().decode())[1:]] == [
         ["t", "e", "cpu", "f"],

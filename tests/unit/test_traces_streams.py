@@ -163,7 +163,9 @@ def test_how_bytes_arrive_does_not_matter(data: st.DataObject) -> None:
         lambda: data.draw(st.integers(1, 40)) if len(whole) < 2000 else data.draw(st.integers(CHUNK // 2, CHUNK)), 0
     )
     troubles = Troubles()
-    found = [each for block in line_blocks(Chunks(whole, sizes), troubles, "backslashreplace") for each in block]
+    found = [
+        each for block in line_blocks(Chunks(whole, sizes), troubles, "backslashreplace", ended=False) for each in block
+    ]
     expected = [each.decode("utf-8", "backslashreplace") for each in lines if len(each) <= LONGEST_LINE]
     assert [each for each in found if each] == [each for each in expected if each]
     assert troubles.malformed == sum(len(each) > LONGEST_LINE for each in lines)
@@ -198,6 +200,18 @@ def test_programs_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, tm
     ):
         with pytest.raises(InputError, match=f"`{program}`.*apt-get install {package}"):
             read(source, WAKEUP)
+
+
+def test_what_its_program_cannot_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ctf").mkdir()
+    (tmp_path / "trace.dat").write_bytes(b"\x17\x08Dtracing6\0" + b"x" * 99)
+    for name, program in (("ctf", "babeltrace2"), ("trace.dat", "trace-cmd")):
+        if shutil.which(program) is None:
+            pytest.skip(f"the program {program} is missing")
+        with pytest.raises(InputError, match=rf"cannot read .*/{name}: {program} (failed \(|finds nothing)"):
+            read(tmp_path / name, WAKEUP)
+    with pytest.raises(InputError, match=r"cannot read standard input: trace-cmd (failed \(|finds nothing)"):
+        read((tmp_path / "trace.dat").read_bytes(), WAKEUP)
 
 
 def test_a_program_that_fails_cuts_the_trace() -> None:

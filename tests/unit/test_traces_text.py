@@ -189,6 +189,23 @@ def test_marks_of_lost_events(mark: str, lost: int) -> None:
     assert (trace.troubles.lost_marks, trace.troubles.lost, trace.troubles.malformed) == (1, lost, 0)
 
 
+def test_what_tracers_write_beside_events_is_no_trouble() -> None:
+    text = f"""cpus=2
+{HEAD}sched_wakeup: {PAYLOAD}
+{HEAD}kernel_stack: <stack trace >
+ => schedule (ffffffff8107e4b0)
+{HEAD}tracing_mark_write: B|1|x
+{HEAD}print: 0xffffffff81000000s: hello
+{HEAD}function:             do_sys_open <-- sys_open
+{HEAD}do_sys_open <-sys_open
+"""
+    events, trace = read(text, needs("sched_wakeup"))
+    assert len(events) == 1
+    assert not trace.troubles, list(trace.troubles.sentences())
+    _, trace = read(f"{HEAD}sched_wakeup: {PAYLOAD}\n{HEAD}of_a_module: x=1\n", WAKEUP)
+    assert trace.troubles.unknown_events == {"of_a_module": 1}
+
+
 def test_marks_of_perf_and_stacks() -> None:
     line = f"  sh 11/12 [001]  1289.411378000: sched:sched_wakeup: {PAYLOAD}\n"
     stack = "\tffffffff81415391 __traceiter_sys_exit+0x41 ([kernel.kallsyms])\n\n"
@@ -214,9 +231,17 @@ def test_lines_that_are_no_events_are_counted(text: str) -> None:
     assert (len(events), trace.troubles.malformed) == (2, 1)
 
 
-def test_a_half_line_at_the_end_is_counted() -> None:
-    events, trace = read(f"{HEAD}sched_wakeup: {PAYLOAD}\n{HEAD[:30]}", WAKEUP)
+@pytest.mark.parametrize("end", [1, 30, 60, 80, 95])
+def test_a_half_line_at_the_end_is_counted(end: int) -> None:
+    line = f"{HEAD}sched_wakeup: {PAYLOAD}"
+    events, trace = read(f"{line}\n{line[:end]}", WAKEUP)
     assert (len(events), trace.troubles.malformed) == (1, 1)
+
+
+def test_a_name_with_the_end_of_a_line_in_it_is_not_told() -> None:
+    (event,), trace = read(f"{HEAD}sched_wakeup: comm=a\nb pid=7 prio=120 target_cpu=001\n", WAKEUP)
+    assert event.fields == {}
+    assert trace.troubles.malformed == 1
 
 
 LTTNG = """[1571261795.523067504] (+?.?????????) host sched_waking: { cpu_id = 3 }, { comm = "a \\"b\\" }", tid = 31407, prio = 20, target_cpu = 2 }
@@ -249,6 +274,13 @@ def test_the_names_of_lttng() -> None:
 def test_what_is_no_trace_is_refused(content: str) -> None:
     with pytest.raises(InputError, match=r"is empty|is no trace that ltrules can read"):
         read(content, WAKEUP)
+
+
+def test_whole_microseconds_are_told() -> None:
+    assert (
+        read(SAMPLES / "ftrace.txt", ALL)[1].description == "text of ftrace or trace-cmd, times in whole microseconds"
+    )
+    assert read(SAMPLES / "perf-script.txt", ALL)[1].description == "text of perf script"
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
