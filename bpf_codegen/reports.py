@@ -73,7 +73,7 @@ def report(scope: RuleScope, kind: str, latency: str, limit: str, flags: str, ou
         "",
         f"\tadd(&counters->{counter}, 1);",
         "\tif (record) {",
-        *("\t\t" + line for line in _fill(scope, kind, latency, limit, flags, "suppressed")),
+        *("\t\t" + line for line in _fill(scope, kind, "at", latency, limit, flags, "suppressed")),
         *("\t\t" + line for line in out),
         "\t\tbpf_ringbuf_submit(record, wake_flags(&alerts, RING_BYTES(alerts)));",
         "\t} else {",
@@ -86,9 +86,9 @@ def report(scope: RuleScope, kind: str, latency: str, limit: str, flags: str, ou
     ]
 
 
-def _fill(scope: RuleScope, kind: str, latency: str, limit: str, flags: str, suppressed: str) -> list[str]:
+def _fill(scope: RuleScope, kind: str, closed: str, latency: str, limit: str, flags: str, suppressed: str) -> list[str]:
     cpu = "bpf_get_smp_processor_id()"
-    values = f"{scope.index}, {kind}, opened, at, {latency}, {limit}, {suppressed}, {cpu}, {flags}"
+    values = f"{scope.index}, {kind}, opened, {closed}, {latency}, {limit}, {suppressed}, {cpu}, {flags}"
     lines = [f"record->head = (struct head){{ {values} }};"]
     if scope.rule.key:
         lines.append("record->key = *key;")
@@ -194,7 +194,8 @@ def _overdue(scope: RuleScope) -> list[str]:
         "\tenum mark mark;",
         "",
         "\tif (record) {",
-        *("\t\t" + line for line in _fill(scope, "KIND_TIMEOUT", "age", "timeout", "0", "0")),
+        "\t\tu64 noticed = noticed_time(at);",
+        *("\t\t" + line for line in _fill(scope, "KIND_TIMEOUT", "noticed", "noticed - opened", "timeout", "0", "0")),
         *("\t\t" + line for line in _clear_out(rule)),
         f"\t\tmark = {mark};",
         "\t\tif (mark == ADMITTED) {",

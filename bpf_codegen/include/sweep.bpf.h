@@ -96,6 +96,11 @@ static __always_inline u64 judged_time(u64 now)
 	return ended ? ended : now - READ_ONCE(control.grace);
 }
 
+static __always_inline u64 noticed_time(u64 judged)
+{
+	return READ_ONCE(control.ended) ? judged : judged + READ_ONCE(control.grace);
+}
+
 /* Put a slot into the queue by the time when it was opened. Return whether it is in one. */
 static __noinline bool enqueue(u32 rule, u64 *next, u64 slot, u64 opened)
 {

@@ -11,8 +11,8 @@ from helpers import catalog
 from ltrules.catalog.events import Shape
 
 DURATIONS = ("500ns", "2us", "7us", "30us", "150us", "1ms", "20ms")
-#: The timers of a sweep with little slack make more events than all else.
-SLACKS = (" slack 1ms", " slack 5ms", " slack 20ms", " slack 20ms", "")
+#: Time enough for events that are interrupted on their way to a measurement: else they are too late, now and then.
+SLACKS = (" slack 1ms", " slack 5ms", " slack 20ms")
 NUMBERS = (0, 1, 2, 3, 7, 10, 64, 100, 120, 4096)
 NAMES = ("fio", "dd", "python", "perf", "swapper/0", "swapper/1", "")
 CONTEXT = ("task.tid", "task.tgid", "task.uid", "task.ppid", "cpu.id", "cpu.node", "cgroup.id", "(time.mono / 1ms)")
@@ -127,9 +127,11 @@ class RandomRule:
 
 # ------------------------------------------------------------------------------- expressions
 def numbers_of(event: str) -> list[str]:
-    """Return the fields of an event that are numbers."""
+    """Return the fields of an event that are numbers, or the first and last of some."""
     (found,) = catalog().find(event)
-    return [f"ev.{f.name}" for f in found.fields.values() if f.shape is Shape.INT and f.size in (1, 2, 4, 8)]
+    names = [f"ev.{f.name}" for f in found.fields.values() if f.shape is Shape.INT and f.size in (1, 2, 4, 8)]
+    rows = [f for f in found.fields.values() if f.shape is Shape.OTHER and f.element_size in (4, 8)]
+    return names + [f"ev.{f.name}[{i}]" for f in rows for i in (0, f.size // f.element_size - 1)]
 
 
 def strings_of(event: str) -> list[str]:
@@ -197,7 +199,8 @@ def pairing_rules(draw: st.DrawFn, name: str) -> RandomRule:
     lines = []
     for end in family.opens:
         lines.append(f"in {end.event} {_key(end, more, blunt)}{draw(_where(end, (), ()))}{saved.at(end.event)}")
-    known = [f"in.{n}" for n in saved.numbers]
+    parts_known = ["key.k", *(f"key.p{i}" for i in more if not _is_text(family, i))] if more else ["key"]
+    known = [*(f"in.{n}" for n in saved.numbers), *parts_known]
     for i, end in enumerate(family.closes):
         label = f" as end{i}" if draw(st.booleans()) else ""
         lines.append(
@@ -233,6 +236,10 @@ def measured_rules(draw: st.DrawFn, name: str) -> RandomRule:
 
 def _text(name: str, lines: Sequence[str]) -> str:
     return f"rule {name} {{\n" + "".join(f"  {line}\n" for line in (*lines, ALL)) + "}\n"
+
+
+def _is_text(family: Family, part: int) -> bool:
+    return "comm" in family.opens[0].more[part]
 
 
 def _key(end: End, more: Sequence[int], blunt: bool) -> str:
@@ -288,6 +295,9 @@ def _judgement(draw: st.DrawFn, measured: Sequence[str]) -> list[str]:
     lines = []
     if draw(st.integers(0, 9)):
         limit = draw(st.sampled_from(DURATIONS))
+        if draw(st.integers(0, 3)) == 0:
+            lines.append(f"param limit: duration = {limit}")
+            limit = "limit"
         if draw(st.integers(0, 3)) == 0:
             limit = f"if({draw(conditions(measured, ()))}, {limit}, {draw(st.sampled_from(DURATIONS))})"
         lines.append(f"thresh {limit}")

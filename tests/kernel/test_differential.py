@@ -35,7 +35,7 @@ TOGETHER = 6
 #: Loads, from the usual one to the least, with the buffers for them: where events are lost, the next one is tried.
 LOADS = (
     (
-        "--cpu 1 --cpu-load 40 --pipe 1 --pipe-ops 4000 --timer 1 --timer-ops 600 --futex 1 --futex-ops 1000"
+        "--cpu 1 --cpu-load 40 --pipe 1 --pipe-ops 4000 --timer 1 --timer-ops 600 --futex 1 --futex-ops 300"
         " --hdd 1 --hdd-bytes 4m --hdd-ops 40 --hdd-opts fsync --timeout 1s",
         1 << 26,
     ),

@@ -151,6 +151,7 @@ WAKEUPS = """rule wakeups {
   cancel sched_switch key prev_pid
   duplicate keep
   thresh 0us
+  rate 1000000 per 1s
 }"""
 #: Time, CPU, task with its ids, wait time, delay and run time, the latter in ms.
 _ROW = re.compile(r" *(\d+)\.(\d{6}) \[\d+\] +.*\[(\d+)(?:/\d+)?\] +[\d.]+ +(\d+)\.(\d{3}) +[\d.]+ *")

@@ -198,7 +198,7 @@ EVENTS = st.fixed_dictionaries(
 
 
 @given(st.lists(EVENTS | st.dictionaries(KEYS, VALUES, max_size=8), max_size=20))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_json_is_read_or_counted(contents: list[Any]) -> None:
     text = HEADER + "".join(json.dumps(content) + "\n" for content in contents)
     events, trace = read(text, NEEDS)

@@ -291,7 +291,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_damaged_texts_are_read_or_counted(name: str, data: st.DataObject) -> None:
     whole = bytearray((SAMPLES / name).read_bytes())
     for _ in range(data.draw(st.integers(1, 12))):

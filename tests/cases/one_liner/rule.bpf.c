@@ -206,7 +206,8 @@ static __noinline void rule_1_look(struct rule_1_set *set, u32 way, u32 place, u
 		enum mark mark;
 
 		if (record) {
-			record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
+			u64 noticed = noticed_time(at);
+			record->head = (struct head){ 0, KIND_TIMEOUT, opened, noticed, noticed - opened, timeout, 0, bpf_get_smp_processor_id(), 0 };
 			record->key = *key;
 			mark = rule_1_mark(set, way, key, state, at, &suppressed);
 			if (mark == ADMITTED) {

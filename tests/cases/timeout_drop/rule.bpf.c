@@ -264,7 +264,8 @@ static __noinline void hang_look(struct hang_set *set, u32 way, u32 place, u64 a
 		enum mark mark;
 
 		if (record) {
-			record->head = (struct head){ 0, KIND_TIMEOUT, opened, at, age, timeout, 0, bpf_get_smp_processor_id(), 0 };
+			u64 noticed = noticed_time(at);
+			record->head = (struct head){ 0, KIND_TIMEOUT, opened, noticed, noticed - opened, timeout, 0, bpf_get_smp_processor_id(), 0 };
 			record->key = *key;
 			record->in = set->in[way];
 			__builtin_memset(&record->out, 0, sizeof(record->out));
