@@ -182,16 +182,20 @@ def _maker(
 
     Its text is made once for each event: a loop over names and types would take as long as decoding the line.
     """
-    tests = [f"type(c['t']) is int and 0 <= c['t'] < {_END}", f"type(c['cpu']) is int and 0 <= c['cpu'] < {_MOST_CPUS}"]
-    tests.append("type(f) is dict")
+    tests = [_test("t", "c['t']", 0, _END), _test("cpu", "c['cpu']", 0, _MOST_CPUS), "f.__class__ is dict"]
     for place, kinds in (("f", fields), ("c", context)):
         for key, kind in kinds.items():
             value = f"{place}[{key!r}]"
-            tests.append(f"type({value}) is {kind.__name__}" + f" and {_LOW} <= {value} < {_END}" * (kind is int))
+            tests.append(_test("v", value, _LOW, _END) if kind is int else f"{value}.__class__ is str")
     # What TraceEvent(...) does, in less time.
-    made = f"new(TraceEvent, (c['t'], {name!r}, c['cpu'], c, f))"
+    made = f"new(TraceEvent, (t, {name!r}, cpu, c, f))"
     known = {"new": tuple.__new__, "TraceEvent": TraceEvent}
     make: Callable[[Any, Any], TraceEvent | None] = eval(
         f"lambda c, f: {made} if {' and '.join(tests)} else None", known
     )
     return make
+
+
+def _test(name: str, value: str, low: int, end: int) -> str:
+    """Return the text of the condition that a value, which gets a name, is an int of a range."""
+    return f"({name} := {value}).__class__ is int and {low} <= {name} < {end}"
