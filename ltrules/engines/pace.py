@@ -11,7 +11,7 @@ from ltrules.alert import Scalar
 from ltrules.evaluate import Constants, evaluate
 
 #: How late a timeout may be told, where the rule does not say: a tenth of it, and never less than this.
-LEAST_SLACK_NS = 50_000
+LEAST_SLACK_NS = 100_000
 #: Timers in the kernel fire no more often than this; a tenth of a CPU would go into waking up otherwise.
 LEAST_INTERVAL_NS = 10_000
 MOST_INTERVAL_NS = 1_000_000_000
@@ -64,10 +64,11 @@ def pace(rules: model.RuleSet, planned: plan.Plan, params: Mapping[str, Scalar])
         expire = int(evaluate(rule.expire, values)) if one.sets and rule.expire else 0
         shift, scan = LEAST_SHIFT, 0
         if timeout:
-            # A span and an interval may pass until a slot's turn comes, and the grace: together no more than the slack.
+            # A span and an interval may pass until a slot's turn comes, and the grace: together three quarters of the
+            # slack at most, so that a timer may be somewhat late.
             slack = slack_ns(rule, values)
-            shift = min(max((slack // 4).bit_length() - 1, LEAST_SHIFT), MOST_SHIFT)
-            intervals.append(slack // 2)
+            shift = min(max((slack // 8).bit_length() - 1, LEAST_SHIFT), MOST_SHIFT)
+            intervals.append(slack * 3 // 8)
         if expire:
             round_ns = min(max(expire // 8, LEAST_ROUND_NS), MOST_ROUND_NS)
             scan = max(round_ns // one.sets, 1)

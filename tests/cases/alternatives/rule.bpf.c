@@ -538,6 +538,7 @@ int on_block_io_done(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct request *rq = (void *)ctx[0];
 	struct key_dev_sector key_1 = {};
 	key_1.dev = (u32)(u64)request_dev(rq);
@@ -554,6 +555,7 @@ int on_block_io_start(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct request *rq = (void *)ctx[0];
 	struct key_dev_sector key_1 = {};
 	key_1.dev = (u32)(u64)request_dev(rq);
@@ -588,6 +590,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)next->pid;
@@ -603,6 +606,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)p->pid;
@@ -618,6 +622,7 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)p->pid;

@@ -85,6 +85,7 @@ struct on_sched_process_exit_event {
 
 static __always_inline void on_sched_process_exit_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u64 at = event_time(now);
 	struct on_sched_process_exit_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -120,6 +121,7 @@ struct on_sched_switch_event {
 
 static __always_inline void on_sched_switch_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
 	struct task_struct *next = (void *)ctx[2];
@@ -162,6 +164,7 @@ struct on_sched_wakeup_event {
 
 static __always_inline void on_sched_wakeup_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u64 at = event_time(now);
 	struct on_sched_wakeup_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -200,6 +203,7 @@ struct on_sched_wakeup_new_event {
 
 static __always_inline void on_sched_wakeup_new_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u64 at = event_time(now);
 	struct on_sched_wakeup_new_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);

@@ -358,6 +358,7 @@ static __always_inline void wakeup_cancel(u64 *ctx, u64 *now, const struct key_p
 /* rule.lt:17: out sched:sched_switch key next_pid capture (comm = next_comm, cpu = cpu.id) */
 static __always_inline void wakeup_out(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	u32 place = (u32)(hash >> 51);
 	struct wakeup_set *set = wakeup_set(place);
@@ -452,6 +453,7 @@ static __always_inline void wakeup_out(u64 *ctx, u64 *now, const struct key_pid 
 /* rule.lt:13: in sched:sched_switch as preempted key prev_pid where prev_pid != 0 and runnable(prev_state) capture prio = prev_prio */
 static __always_inline void wakeup_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
+	OPAQUE(ctx);
 	struct task_struct *prev = (void *)ctx[1];
 	u32 place = (u32)(hash >> 51);
 	struct wakeup_set *set = wakeup_set(place);
@@ -497,6 +499,7 @@ static __always_inline void wakeup_in(u64 *ctx, u64 *now, const struct key_pid *
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
 static __always_inline void wakeup_in_2(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u32 place = (u32)(hash >> 51);
 	struct wakeup_set *set = wakeup_set(place);
@@ -543,6 +546,7 @@ static __always_inline void wakeup_in_2(u64 *ctx, u64 *now, const struct key_pid
 /* rule.lt:9: in sched:sched_wakeup or sched:sched_wakeup_new key pid where pid != 0 and prio < below_prio capture (prio, target_cpu, waker = task.comm) */
 static __always_inline void wakeup_in_3(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u32 place = (u32)(hash >> 51);
 	struct wakeup_set *set = wakeup_set(place);
@@ -593,6 +597,7 @@ int on_sched_process_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)p->pid;
@@ -608,6 +613,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
 	struct task_struct *next = (void *)ctx[2];
@@ -632,6 +638,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	if (p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)) {
 		struct key_pid key_1 = {};
@@ -649,6 +656,7 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	if (p->pid != 0LL && (s64)p->prio < (s64)READ_ONCE(control.wakeup_below_prio)) {
 		struct key_pid key_1 = {};

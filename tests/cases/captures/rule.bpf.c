@@ -214,6 +214,7 @@ static __noinline void _switch_look(struct _switch_set *set, u32 way, u32 place,
 /* rule.lt:3: out sched_switch key next_pid capture (from = task.tgid, task.uid, cpu.node, cgroup.id, next_comm, woken_by = task.ppid, time.boot) */
 static __always_inline void _switch_out(u64 *ctx, u64 *now, const struct key_prev_pid *key, u64 hash)
 {
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	u32 place = (u32)(hash >> 51);
 	struct _switch_set *set = _switch_set(place);
@@ -292,6 +293,7 @@ static __always_inline void _switch_out(u64 *ctx, u64 *now, const struct key_pre
 /* rule.lt:1: in sched_switch key prev_pid where blocked(prev_state) capture (prev_comm, state = prev_state & 0xff, was = prev_prio, busy = prev_prio < 100, since = time.mono) */
 static __always_inline void _switch_in(u64 *ctx, u64 *now, const struct key_prev_pid *key, u64 hash)
 {
+	OPAQUE(ctx);
 	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
 	unsigned int prev_state = (unsigned int)ctx[3];
@@ -532,6 +534,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	bool preempt = (bool)ctx[0];
 	struct task_struct *prev = (void *)ctx[1];
 	struct task_struct *next = (void *)ctx[2];

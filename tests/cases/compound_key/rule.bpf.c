@@ -556,6 +556,7 @@ int on_block_rq_complete(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct request *rq = (void *)ctx[0];
 	struct key_dev_sector key_1 = {};
 	key_1.dev = (u32)(u64)request_dev(rq);
@@ -572,6 +573,7 @@ int on_block_rq_issue(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct request *rq = (void *)ctx[0];
 	struct key_dev_sector key_1 = {};
 	key_1.dev = (u32)(u64)request_dev(rq);

@@ -459,6 +459,7 @@ int on_softirq_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	if (vec_nr == 6LL || vec_nr == 3LL || vec_nr == 9LL) {
 		struct key_id key_1 = {};
@@ -476,6 +477,7 @@ int on_softirq_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	if (!(vec_nr == 0LL)) {
 		struct key_id key_1 = {};
@@ -493,6 +495,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)next->pid;
@@ -508,6 +511,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	if ((s64)p->prio >= 1LL && (s64)p->prio <= 99LL && !(p->prio == 98LL || p->prio == 99LL)) {
 		struct key_pid key_1 = {};

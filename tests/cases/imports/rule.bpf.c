@@ -609,6 +609,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)next->pid;
@@ -626,6 +627,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	if ((s64)p->pid != READ_ONCE(control.fast_idle)) {
 		struct key_pid key_1 = {};
@@ -649,6 +651,7 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	if (!(p->pid == 0LL) && (s64)p->prio < 100LL) {
 		struct key_pid key_1 = {};

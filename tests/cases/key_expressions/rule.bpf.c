@@ -470,6 +470,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	struct key_shard_group key_1 = {};
 	key_1.shard = remainder((s64)next->pid, 8LL);
@@ -490,6 +491,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key__if key_1 = {};
 	key_1._if = ((s64)p->pid > 10LL ? (s64)p->pid : -1LL);
@@ -505,6 +507,7 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_shard_group key_1 = {};
 	key_1.shard = remainder((s64)p->pid, 8LL);

@@ -494,6 +494,7 @@ int on_block_io_done(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct request *rq = (void *)ctx[0];
 	struct key_dev_sector key_1 = {};
 	key_1.dev = (u32)(u64)request_dev(rq);

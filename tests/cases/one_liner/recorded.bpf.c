@@ -378,6 +378,7 @@ struct on_sched_switch_event {
 
 static __always_inline void on_sched_switch_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	u64 at = event_time(now);
 	struct on_sched_switch_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -398,6 +399,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)next->pid;
@@ -414,6 +416,7 @@ struct on_sched_wakeup_event {
 
 static __always_inline void on_sched_wakeup_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u64 at = event_time(now);
 	struct on_sched_wakeup_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -434,6 +437,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)p->pid;

@@ -350,6 +350,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)next->pid;
@@ -365,6 +366,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)p->pid;

@@ -212,6 +212,7 @@ static __noinline void storm_look(struct storm_set *set, u32 way, u32 place, u64
 /* rule.lt:1: in irq_handler_entry key (cpu.id, irq) capture name */
 static __always_inline void storm_in(u64 *ctx, u64 *now, const struct key_id_irq *key, u64 hash)
 {
+	OPAQUE(ctx);
 	struct irqaction *action = (void *)ctx[1];
 	u32 place = (u32)(hash >> 51);
 	struct storm_set *set = storm_set(place);
@@ -331,6 +332,7 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	int irq = (int)ctx[0];
 	struct key_id_irq key_1 = {};
 	key_1.id = bpf_get_smp_processor_id();
@@ -347,6 +349,7 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	int irq = (int)ctx[0];
 	struct key_id_irq key_1 = {};
 	key_1.id = bpf_get_smp_processor_id();

@@ -217,6 +217,7 @@ static __noinline void softirq_look(struct softirq_set *set, u32 way, u32 place,
 /* rule.lt:2: in softirq_entry key cpu.id capture vec */
 static __always_inline void softirq_in(u64 *ctx, u64 *now, const struct key_id *key, u64 hash)
 {
+	OPAQUE(ctx);
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	u32 place = (u32)(hash >> 51);
 	struct softirq_set *set = softirq_set(place);
@@ -662,6 +663,7 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	int irq = (int)ctx[0];
 	struct key_id_irq key_1 = {};
 	key_1.id = bpf_get_smp_processor_id();
@@ -678,6 +680,7 @@ int on_irq_handler_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	int irq = (int)ctx[0];
 	struct key_id_irq key_1 = {};
 	key_1.id = bpf_get_smp_processor_id();
@@ -694,6 +697,7 @@ int on_softirq_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	struct key_id_vec key_1 = {};
 	key_1.id = bpf_get_smp_processor_id();
@@ -728,6 +732,7 @@ int on_softirq_raise(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	unsigned int vec_nr = (unsigned int)ctx[0];
 	struct key_id_vec key_1 = {};
 	key_1.id = bpf_get_smp_processor_id();

@@ -85,6 +85,7 @@ struct on_irq_handler_entry_event {
 
 static __always_inline void on_irq_handler_entry_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct irqaction *action = (void *)ctx[1];
 	u64 at = event_time(now);
 	struct on_irq_handler_entry_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -150,6 +151,7 @@ struct on_sched_switch_event {
 
 static __always_inline void on_sched_switch_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *prev = (void *)ctx[1];
 	struct task_struct *next = (void *)ctx[2];
 	u64 at = event_time(now);
@@ -186,6 +188,7 @@ struct on_sched_wakeup_new_event {
 
 static __always_inline void on_sched_wakeup_new_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u64 at = event_time(now);
 	struct on_sched_wakeup_new_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -219,6 +222,7 @@ struct on_sched_waking_event {
 
 static __always_inline void on_sched_waking_record(u64 *ctx, u64 *now)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u64 at = event_time(now);
 	struct on_sched_waking_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);

@@ -736,6 +736,7 @@ int on_irq_handler_entry(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct irqaction *action = (void *)ctx[1];
 	struct key_name key_1 = {};
 	__builtin_memset(key_1.name, 0, 64);
@@ -767,6 +768,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *prev = (void *)ctx[1];
 	struct task_struct *next = (void *)ctx[2];
 	struct key_comm key_1 = {};
@@ -790,6 +792,7 @@ int on_sched_wakeup_new(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	char the_comm[16] __attribute__((aligned(8))) = {};
 	bpf_probe_read_kernel_str(the_comm, 16, p->comm);
@@ -810,6 +813,7 @@ int on_sched_waking(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_comm_pid key_1 = {};
 	__builtin_memset(key_1.comm, 0, 16);

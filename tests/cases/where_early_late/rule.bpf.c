@@ -272,6 +272,7 @@ static __always_inline void wait_out(u64 *ctx, u64 *now, const struct key_pid *k
 /* rule.lt:2: in sched_wakeup key pid capture (prio, target_cpu) */
 static __always_inline void wait_in(u64 *ctx, u64 *now, const struct key_pid *key, u64 hash)
 {
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	u32 place = (u32)(hash >> 51);
 	struct wait_set *set = wait_set(place);
@@ -317,6 +318,7 @@ int on_sched_process_exit(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)p->pid;
@@ -332,6 +334,7 @@ int on_sched_switch(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *next = (void *)ctx[2];
 	if (next->pid != 0LL && (s64)next->prio < 130LL) {
 		struct key_pid key_1 = {};
@@ -349,6 +352,7 @@ int on_sched_wakeup(u64 *ctx)
 
 	if (!READ_ONCE(control.enabled))
 		return 0;
+	OPAQUE(ctx);
 	struct task_struct *p = (void *)ctx[0];
 	struct key_pid key_1 = {};
 	key_1.pid = (u32)(s64)p->pid;
