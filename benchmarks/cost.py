@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from statistics import median
 
-from benchmarks.peers import bpftrace_command, started
+from benchmarks.peers import bcc_command, bpftrace_command, started
 from benchmarks.table import markdown, spread
 from ltrules.catalog import machine_catalog
 from ltrules.cli.loading import load_rules
@@ -74,6 +74,9 @@ def _variants() -> dict[str, Callable[[], AbstractContextManager[Poll]]]:
     if with_histogram and without:
         variants["bpftrace"] = lambda: _other(with_histogram)
         variants["bpftrace, no histogram"] = lambda: _other(without)
+    bcc = bcc_command(THRESH_NS)
+    if bcc:
+        variants["bcc"] = lambda: _other(bcc)
     return variants
 
 
