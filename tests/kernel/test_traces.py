@@ -187,5 +187,5 @@ def test_wakeup_latencies_are_those_of_perf_sched(tmp_path: Path) -> None:
     common = expected.keys() & theirs.keys()
     assert {place: theirs[place] for place in common} == {place: expected[place] for place in common}
     assert sum(theirs[place] > 0 for place in common) >= 10
-    # Who ran when the recording began has waited unseen.
-    assert not any(theirs[place] for place in theirs.keys() - common)
+    # Recording begins on one CPU after the other: a task may be seen to wake there, and not to be switched in here.
+    assert sum(theirs[place] > 0 for place in theirs.keys() - common) <= (os.cpu_count() or 1)
