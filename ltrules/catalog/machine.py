@@ -29,6 +29,8 @@ SHIPPED = Path(__file__).parent.parent / "data" / "events.json.gz"
 
 _EVENT = re.compile(r"(?:([A-Za-z0-9_][\w.-]*):)?([A-Za-z_]\w*)", re.ASCII)
 _SYSCALL = re.compile(r"sys_(enter|exit)_(\w+)", re.ASCII)
+#: Where an event that now has a record of its own was once one of a class: tracefs is not there for everyone to say so.
+_OLDER_RECORDS = {"sched_process_exit": f"{PREFIX}sched_process_template"}
 #: How the wrappers of system calls start on architectures that name them their own way.
 _WRAPPERS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_", "s390x": "__s390x_sys_", "riscv64": "__riscv_sys_"}
 
@@ -124,7 +126,7 @@ def _from_btf(records: Records, known: Event) -> Event | None:
     arguments = records.btf.tracepoint(known.name)
     if arguments is None:
         return None
-    for record in (PREFIX + known.name, known.record):
+    for record in (PREFIX + known.name, known.record, _OLDER_RECORDS.get(known.name)):
         fields = records.fields(record, known.fields) if record else None
         if fields is not None:
             return dataclasses.replace(known, fields=fields, record=record, raw_arguments=arguments)

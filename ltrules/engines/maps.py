@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltrules.engines._libbpf import library
+from ltrules.engines._libbpf import RING_BUFFER_MAP, library
 
 #: BPF_MAP_TYPE_ARRAY and BPF_MAP_TYPE_PERCPU_ARRAY: all their keys 0, 1, ... are always there.
 ARRAY = 2
@@ -106,8 +106,12 @@ def values(map: Map) -> bytearray:
 
 
 def memory(map: Map) -> int:
-    """Return the bytes of kernel memory that a map takes, by the kernel's own account; 0 where it keeps none."""
+    """Return the bytes of kernel memory that a map takes, by the kernel's own account; 0 where it keeps none.
+
+    Linux 6.1 multiplies keys and values by entries; a ring buffer has neither, but as many bytes as entries.
+    """
+    least = map.max_entries if map.type == RING_BUFFER_MAP else 0
     for line in Path(f"/proc/self/fdinfo/{map.fd}").read_text().splitlines():
         if line.startswith("memlock:"):
-            return int(line.split()[1])
-    return 0
+            return max(int(line.split()[1]), least)
+    return least

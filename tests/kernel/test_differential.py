@@ -80,7 +80,8 @@ def test_cases_that_differed_once(engine: str, case: Path, tmp_path: Path) -> No
     text = case.read_text()
     found, replayed = compared(engine, text, [True] * len(rule_set(text).rules), tmp_path)
     assert found == []
-    assert all(rule.counters["closed"] > 100 for rule in replayed.stats.rules)
+    # On a slow machine nearly everything is older than the short limits of some rules.
+    assert all(rule.counters["closed"] + rule.counters["expired"] > 100 for rule in replayed.stats.rules)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

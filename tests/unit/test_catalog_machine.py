@@ -72,6 +72,19 @@ def test_tracefs_alone_gives_fields_without_records(copied: Path) -> None:
     assert catalog.machine == os.uname().machine
 
 
+def test_an_event_without_a_record_of_its_own_has_that_of_its_class(btf: Btf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `sched_process_exit` of Linux 6.12, where only root can read in tracefs which class it is of."""
+    fields = Records.fields
+
+    def without(records: Records, record: str, *more: object) -> object:
+        return None if record == "trace_event_raw_sched_process_exit" else fields(records, record, *more)
+
+    monkeypatch.setattr(Records, "fields", without)
+    (event,) = MachineCatalog(btf, None).find("sched_process_exit")
+    assert event.record == "trace_event_raw_sched_process_template"
+    assert list(event.fields) == ["comm", "pid", "prio"]
+
+
 @pytest.mark.parametrize(
     "name", ["", ":", "nothing", "sched:", ":sched_switch", "../sched", "..:sched_switch", "a b", "*"]
 )

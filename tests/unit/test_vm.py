@@ -65,6 +65,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, console: list[str]) -
     """Return how to run a shell script in the place of a guest, for so many seconds; the console is kept."""
     kernel = Unpacked(kernel_named("6.1"), "6.1.0-56-amd64", tmp_path)
     monkeypatch.setattr(compiling, "find_clang", lambda: Path(sys.executable))
+    monkeypatch.setattr(guest, "QEMU", "sh")
 
     def end(script: str, seconds: int = 30) -> Ended:
         monkeypatch.setattr(guest, "virtme", lambda kernel, shared: ["sh", "-c", script, "sh", str(shared)])
@@ -95,6 +96,12 @@ def test_a_guest_that_does_not_boot_shows_its_console_and_is_tried_once_more(
     assert console == ["panic", "kernel 6.1: the guest did not boot; once more"]
     with pytest.raises(GuestError, match="did not boot"):
         ended("echo panic")  # type: ignore[operator]
+
+
+def test_a_machine_without_qemu_is_told_so(ended: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest, "QEMU", "qemu-system-nowhere")
+    with pytest.raises(GuestError, match=r"kernel 6\.1: qemu-system-nowhere is missing or may not be run"):
+        ended("true")  # type: ignore[operator]
 
 
 def test_a_guest_that_crashes_is_no_success(ended: object, console: list[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import compileall
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ SHARED = Path("/run/ltrules")
 BOOTED = "ltrules-guest: booted"
 #: Booting takes 5 s, and several times that on a busy machine.
 BOOT_SECONDS = 150
+QEMU = "qemu-system-x86_64"
 MEMORY = "2G"
 CPUS = 2
 #: What the guest runs. Modules are those of its kernel; a directory for them need not exist on the host.
@@ -68,6 +70,8 @@ def run(kernel: Unpacked, command: Sequence[str], shared: Path, seconds: int, sh
     A guest that does not boot is tried once more: seen once in hundreds of boots, on a machine with much else to do.
     Raises GuestError if the guest does not start, crashes, or takes more than `seconds`.
     """
+    if shutil.which(QEMU) is None:
+        raise GuestError(f"kernel {kernel.kernel.name}: {QEMU} is missing or may not be run: see `tools/setup.sh vm`")
     script = SCRIPT.format(
         top=shlex.quote(str(TOP)), command=shlex.join(command), shared=SHARED, booted=shlex.quote(BOOTED)
     )

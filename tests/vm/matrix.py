@@ -37,6 +37,7 @@ SUITES = (
             *("tests/vm/inside", "tests/kernel", "--ignore=tests/kernel/test_record.py"),
             *("--ignore=tests/kernel/test_traces.py", "-k", "not test_cli_run or test_json"),
         ),
+        ("LTRULES_DIFFERENTIAL_SECONDS=20",),
     ),
 )
 
