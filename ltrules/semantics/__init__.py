@@ -101,7 +101,8 @@ class Reference:
         """Attend to all deadlines that the clock has passed; one that it has just reached is not passed."""
         while self._deadlines and self._deadlines[0][0] < self._now:
             _, _, state, measurement = heappop(self._deadlines)
-            state.overdue(measurement)
+            if state.pending.get(measurement.key) is measurement:
+                state.overdue(measurement)
 
     # --------------------------------------------------------------------------------- alerts
     def _tell(self, alert: Alert) -> None:

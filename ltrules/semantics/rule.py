@@ -27,7 +27,7 @@ Judge = Callable[..., Any]
 
 
 class Step(NamedTuple):
-    """What a rule does at an event: `run(reading, event)`. It raises Unfit before it has done anything."""
+    """What a rule does at an event: `run(key, reading, event)`, with the key that `reading` found."""
 
     run: Callable[[Key, Reading, TraceEvent], None]
     reading: Reading
@@ -49,8 +49,8 @@ class Measurement:
 class RuleState:
     """A rule, its pending measurements, and its numbers.
 
-    `wake(time_ns, state, measurement)` asks for a call of `overdue` when the clock has passed a time; `tell` takes what
-    is reported.
+    `wake(time_ns, state, measurement)` asks for a call of `overdue` when the clock has passed a time, unless the
+    measurement has ended before; `tell` takes what is reported.
     """
 
     def __init__(
@@ -164,9 +164,7 @@ class RuleState:
 
     # ------------------------------------------------------------------------------ deadlines
     def overdue(self, found: Measurement) -> None:
-        """The clock has passed a time that `wake` was called with: tell the timeout, or drop what is too old."""
-        if self.pending.get(found.key) is not found:
-            return
+        """Tell the timeout of a pending measurement, or drop one that is too old."""
         if self._timeout <= self._expire and not found.told:
             self._time_out(found, found.opened + self._timeout, late=False)
             self._wake(found.opened + self._lifetime, self, found)
@@ -211,7 +209,7 @@ class RuleState:
                     closed=event.time_ns,
                     latency=latency,
                     limit=limit,
-                    outcome=reading.outcome,
+                    outcome=outcome,
                     late=found.told or latency > self._timeout,
                     suppressed=held,
                     cpu=event.cpu,

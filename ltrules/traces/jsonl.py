@@ -57,13 +57,14 @@ def read_header(line: str, name: str) -> dict[str, Scalar] | None:
 class _Wanted:
     """An event that is wanted: its full name, and what is read of it, each an int or a str.
 
-    `sound(content, fields)` tells whether a line has all that, and raises KeyError or TypeError if it lacks a part.
+    `make(content, fields)` returns the event of a line, None if a part of it cannot be what it must be; it raises
+    KeyError or TypeError if the line lacks one.
     """
 
     name: str
     fields: Mapping[str, type]
     context: Mapping[str, type]
-    sound: Callable[[Any, Any], bool]
+    make: Callable[[Any, Any], TraceEvent | None]
 
 
 class JsonLines:
@@ -81,7 +82,7 @@ class JsonLines:
 
     def _decoded(self, lines: list[str]) -> list[TraceEvent]:
         """Return the wanted events of some lines."""
-        decode, known, new = _decode, self._known, tuple.__new__
+        decode, known = _decode, self._known
         events: list[TraceEvent] = []
         content: Any = None
         for line in lines:
@@ -90,10 +91,9 @@ class JsonLines:
                 wanted = known[content["e"]]
                 if wanted is None:
                     continue
-                fields = content["f"]
-                if wanted.sound(content, fields) and end == len(line):
-                    # What TraceEvent(...) does, in less time.
-                    events.append(new(TraceEvent, (content["t"], wanted.name, content["cpu"], content, fields)))
+                event = wanted.make(content, content["f"])
+                if event is not None and end == len(line):
+                    events.append(event)
                     continue
             except (ValueError, KeyError, TypeError, RecursionError):
                 pass
@@ -150,7 +150,7 @@ class JsonLines:
         need = self._needs[event.full_name]
         fields = {key: _kind(sort) for key, sort in need.fields.items()}
         context = {key: _kind(sort) for key, sort in need.context.items() if key not in OF_THE_EVENT}
-        wanted = _Wanted(event.full_name, fields, context, _soundness(fields, context))
+        wanted = _Wanted(event.full_name, fields, context, _maker(event.full_name, fields, context))
         self._known[name] = wanted
         return wanted
 
@@ -175,16 +175,27 @@ def _is_int(value: Any, low: int = _LOW, end: int = _END) -> bool:
     return type(value) is int and low <= value < end
 
 
-def _soundness(fields: Mapping[str, type], context: Mapping[str, type]) -> Callable[[Any, Any], bool]:
-    """Return the function that tells whether the content of a line and its fields are what they must be.
+def _maker(
+    name: str, fields: Mapping[str, type], context: Mapping[str, type]
+) -> Callable[[Any, Any], TraceEvent | None]:
+    """Return the function that makes an event of the content of a line and its fields, if they are what they must be.
 
     Its text is made once for each event: a loop over names and types would take as long as decoding the line.
     """
-    tests = [f"type(c['t']) is int and 0 <= c['t'] < {_END}", f"type(c['cpu']) is int and 0 <= c['cpu'] < {_MOST_CPUS}"]
-    tests.append("type(f) is dict")
+    tests = [_test("t", "c['t']", 0, _END), _test("cpu", "c['cpu']", 0, _MOST_CPUS), "f.__class__ is dict"]
     for place, kinds in (("f", fields), ("c", context)):
         for key, kind in kinds.items():
             value = f"{place}[{key!r}]"
-            tests.append(f"type({value}) is {kind.__name__}" + f" and {_LOW} <= {value} < {_END}" * (kind is int))
-    sound: Callable[[Any, Any], bool] = eval(f"lambda c, f: {' and '.join(tests)}")
-    return sound
+            tests.append(_test("v", value, _LOW, _END) if kind is int else f"{value}.__class__ is str")
+    # What TraceEvent(...) does, in less time.
+    made = f"new(TraceEvent, (t, {name!r}, cpu, c, f))"
+    known = {"new": tuple.__new__, "TraceEvent": TraceEvent}
+    make: Callable[[Any, Any], TraceEvent | None] = eval(
+        f"lambda c, f: {made} if {' and '.join(tests)} else None", known
+    )
+    return make
+
+
+def _test(name: str, value: str, low: int, end: int) -> str:
+    """Return the text of the condition that a value, which gets a name, is an int of a range."""
+    return f"({name} := {value}).__class__ is int and {low} <= {name} < {end}"

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
@@ -80,8 +81,13 @@ class Trace:
     def __iter__(self) -> Iterator[TraceEvent]:
         # Names that are no UTF-8 look as in the alerts of a live kernel. JSON is UTF-8, and shows if a line is whole.
         errors = "replace" if self._is_json else "backslashreplace"
-        yield from self._reader.events(line_blocks(self._stream, self.troubles, errors, ended=not self._is_json))
+        blocks = line_blocks(self._stream, self.troubles, errors, ended=not self._is_json)
+        return chain(self._reader.events(blocks), self._note_absent())
+
+    def _note_absent(self) -> Iterator[TraceEvent]:
+        """Take note of what has not come, when all events have; there is none after them."""
         self.troubles.absent = tuple(sorted(self._needs.keys() - self.seen.keys()))
+        yield from ()
 
     @property
     def end_ns(self) -> int | None:

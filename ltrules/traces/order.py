@@ -7,6 +7,7 @@ Ordering comes before decoding, since short texts are cheaper to hold back than 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -21,10 +22,15 @@ _time = itemgetter(0)
 
 
 def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles, window: int = WINDOW) -> Iterator[_Stamped]:
-    """Iterate over the members of all batches by time, those of one time as they came.
+    """Return an iterator over the members of all batches by time, those of one time as they came.
 
     One that comes after something later was handed on is handed on at once, with the time that it has, and counted.
     """
+    # The generator hands on whole batches: being asked for each member would cost more than ordering them.
+    return chain.from_iterable(_ordered(batches, troubles, window))
+
+
+def _ordered(batches: Iterable[list[_Stamped]], troubles: Troubles, window: int) -> Iterator[list[_Stamped]]:
     waiting: list[_Stamped] = []
     last = 0
     for batch in batches:
@@ -35,10 +41,10 @@ def in_order(batches: Iterable[list[_Stamped]], troubles: Troubles, window: int 
         waiting.sort(key=_time)
         ready, waiting = waiting[:-window], waiting[-window:]
         last = _count_late(ready, last, troubles)
-        yield from ready
+        yield ready
     waiting.sort(key=_time)
     _count_late(waiting, last, troubles)
-    yield from waiting
+    yield waiting
 
 
 def _count_late(ready: list[_Stamped], last: int, troubles: Troubles) -> int:

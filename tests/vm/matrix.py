@@ -11,7 +11,10 @@ import pytest
 from tests.vm.guest import run
 from tests.vm.kernels import Kernel, unpack
 
-PYTEST = (sys.executable, "-m", "pytest", "-vv", "-rs", "-p", "no:cacheprovider", "--basetemp=/run/tmp/pytest")
+PYTEST = (
+    *(sys.executable, "-m", "pytest", "-vv", "--tb=short", "--no-summary", "--durations=10"),
+    *("-p", "tests.vm.at_once", "-p", "no:cacheprovider", "--basetemp=/run/tmp/pytest"),
+)
 #: A test that takes longer shows where it is.
 STUCK = 180
 
@@ -27,8 +30,14 @@ class Suite:
 
 
 SUITES = (
-    # Of the tests of the command one: each starts it anew, which takes a quarter of a minute in a guest.
-    Suite("libbpf", ("tests/vm/inside", "tests/kernel", "-k", "not test_cli or test_json")),
+    # Of the tests that start the command one: that alone takes a quarter of a minute in a guest.
+    Suite(
+        "libbpf",
+        (
+            *("tests/vm/inside", "tests/kernel", "--ignore=tests/kernel/test_record.py"),
+            *("--ignore=tests/kernel/test_traces.py", "-k", "not test_cli_run or test_json"),
+        ),
+    ),
 )
 
 
