@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +32,10 @@ EVENTS = (
     "syscalls:sys_enter_openat", "syscalls:sys_exit_openat", "timer:hrtimer_start", "timer:hrtimer_expire_entry",
 )  # fmt: skip
 #: At least these happen, whatever else this machine does.
-CERTAIN = frozenset((*SWITCHES, "sched:sched_process_fork", "raw_syscalls:sys_enter", "syscalls:sys_enter_openat"))
+CERTAIN = frozenset((*SWITCHES, "sched:sched_process_fork"))
 #: ftrace prints the hash of an address.
 HASHED = frozenset(("work", "function", "hrtimer"))
+MOST_LATE_NS = 1_000_000
 
 
 def tool(name: str, *arguments: str) -> str:
@@ -92,22 +92,27 @@ def skip_if_names_break_lines(trace: Trace) -> None:
         pytest.skip("a task on this machine has a name that breaks the lines of all tools")
 
 
-def assert_same(some: list[TraceEvent], others: list[TraceEvent], resolution: int, hashed: frozenset[str]) -> None:
-    """Compare two forms of one recording, event by event, in all that both tell."""
-
-    def ordered(events: list[TraceEvent]) -> list[TraceEvent]:
-        return sorted(events, key=lambda e: ((e.time_ns + resolution // 2) // resolution, e.cpu))
-
-    assert Counter(e.name for e in some) == Counter(e.name for e in others)
+def assert_same(some: list[TraceEvent], others: list[TraceEvent], tolerance: int, hashed: frozenset[str]) -> None:
+    """Compare two forms of one recording, event by event on each CPU, in all that both tell; times within ns."""
     fields = 0
-    for one, other in zip(ordered(some), ordered(others), strict=True):
-        assert (one.name, one.cpu) == (other.name, other.cpu)
-        assert abs(one.time_ns - other.time_ns) < resolution
-        for mine, theirs in ((one.fields, other.fields), (one.context, other.context)):
-            common = (mine.keys() & theirs.keys()) - hashed
-            assert {n: mine[n] for n in common} == {n: theirs[n] for n in common}, (one, other)
-            fields += len(common)
+    grouped, theirs = by_place(some), by_place(others)
+    assert {place: len(events) for place, events in grouped.items()} == {p: len(e) for p, e in theirs.items()}
+    for place, events in grouped.items():
+        for one, other in zip(events, theirs[place], strict=True):
+            assert abs(one.time_ns - other.time_ns) < tolerance, (one, other)
+            for mine, yours in ((one.fields, other.fields), (one.context, other.context)):
+                common = (mine.keys() & yours.keys()) - hashed
+                assert {n: mine[n] for n in common} == {n: yours[n] for n in common}, (one, other)
+                fields += len(common)
     assert fields > 4 * len(some)
+
+
+def by_place(events: list[TraceEvent]) -> dict[tuple[int, str], list[TraceEvent]]:
+    """Return events by CPU and name: between CPUs, and where times are rounded, not all forms have the same order."""
+    found: dict[tuple[int, str], list[TraceEvent]] = {}
+    for event in events:
+        found.setdefault((event.cpu, event.name), []).append(event)
+    return found
 
 
 def test_forms_of_one_ftrace_recording_agree(tmp_path: Path) -> None:
@@ -137,7 +142,10 @@ def test_forms_of_one_perf_recording_agree(tmp_path: Path) -> None:
     packed, trace = read(ctf, wanted)
     assert trace.description == "CTF, read by babeltrace2"
     assert not trace.troubles.lacking, "the binary form has everything"
-    assert_same(script, packed, 1, frozenset())
+    # Where a buffer is merged late, the converter gives an event the time of the one that it wrote before.
+    assert_same(script, packed, MOST_LATE_NS, frozenset())
+    same = sum(one.time_ns == other.time_ns for one, other in zip(script, packed, strict=True))
+    assert same > 0.9 * len(script)
 
 
 def record(data: Path, events: Iterable[str], directory: Path) -> None:
