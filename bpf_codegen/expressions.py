@@ -58,11 +58,6 @@ def walk(expr: Expr | None) -> Iterator[Expr]:
             yield from walk(operand)
 
 
-def is_string(expr: Expr) -> bool:
-    """Tell whether an expression is a string."""
-    return isinstance(expr, Text) or bool(getattr(expr, "string", False))
-
-
 def words(data: bytes) -> list[int]:
     """Return the 64-bit words of a string, zero-padded, as the kernel will compare them (host byte order)."""
     padded = data.ljust(-(-max(len(data), 1) // 8) * 8, b"\0")

@@ -20,10 +20,9 @@ def key_types(plan: Plan) -> dict[Key, str]:
     for rule in plan.rules:
         if not rule.key or rule.key in names:
             continue
-        base = name = "key_" + "_".join(m.name for m in rule.key)
-        while name in names.values():
-            name = f"{base}_{len(names) + 1}"
-        names[rule.key] = name
+        base = "key_" + "_".join(m.name for m in rule.key)
+        tries = (base, *(f"{base}_{i}" for i in range(2, len(names) + 3)))
+        names[rule.key] = next(name for name in tries if name not in names.values())
     return names
 
 

@@ -36,12 +36,6 @@ def ranked(rank: int, unsigned: bool) -> int:
     return rank if unsigned else rank - (1 << 63)
 
 
-def wrapped(value: int, unsigned: bool) -> int:
-    """Return the number that 64 bits hold of a sum."""
-    value &= (1 << 64) - 1
-    return value if unsigned or value < 1 << 63 else value - (1 << 64)
-
-
 def member_format(members: Iterable[Member]) -> str:
     """Return the `struct` format of a row of members, without a byte-order mark."""
     return "".join(f"{m.size}s" if m.string else ("q" if m.signed else "Q") for m in members)

@@ -176,6 +176,11 @@ class Histogram:
     high: int = 0
     step: int = 0
 
+    @property
+    def unit(self) -> str:
+        """The unit of what is counted: "duration", "size" or "int"."""
+        return self.value.type.kind.value
+
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
@@ -186,6 +191,11 @@ class Statistic:
     value: Expr
     by: tuple[Expr, ...]
     by_names: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """The unit of the number: a count has none, others that of their value."""
+        return "int" if self.function == "count" else self.value.type.kind.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,14 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import ltrules as package
-from ltrules.catalog import load_catalog, machine_catalog, save_catalog
-from ltrules.catalog.machine import shipped_catalog
+from ltrules.catalog import load_catalog, machine_catalog
 from ltrules.cli import VERBS, ltrules
 from ltrules.cli import run as run_module
 from ltrules.engines import features
 from ltrules.engines.features import Host
 from ltrules.errors import EngineUnavailable, InputError, LtrulesError, RuleError
-from ltrules.raw import struct_paths
 from ltrules.resources import shipped_rules
 from ltrules.source import LARGEST_FILE
 
@@ -34,19 +31,7 @@ WITH_PARAM = f"param limit: duration = 5ms range 1us to 1s\na: {GOOD.replace('5m
 NOBODY = 65534
 
 
-@pytest.fixture(scope="module", autouse=True)
-def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A catalog file that depends on no machine."""
-    path = tmp_path_factory.mktemp("catalog") / "events.json.gz"
-    save_catalog(shipped_catalog(), path, struct_paths())
-    return str(path)
+pytestmark = pytest.mark.usefixtures("private_cache")
 
 
 def call(*arguments: str, text: str | bytes | None = None) -> Result:

@@ -7,37 +7,21 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from ltrules.catalog import save_catalog
-from ltrules.catalog.machine import shipped_catalog
 from ltrules.cli import ltrules
 from ltrules.errors import InputError, LtrulesError
-from ltrules.raw import struct_paths
 
 TOP = Path(__file__).parent.parent
 RULE = "wait: in sched_wakeup key pid, out sched_switch key next_pid, thresh 5us, timeout 1ms"
 HEADER = {"ltrules_trace": 1, "kernel": "6.18.0", "arch": "x86_64", "wall_offset_ns": 1_767_225_600_000_000_000}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A catalog file that depends on no machine."""
-    path = tmp_path_factory.mktemp("catalog") / "events.json.gz"
-    save_catalog(shipped_catalog(), path, struct_paths())
-    return str(path)
+pytestmark = pytest.mark.usefixtures("private_cache")
 
 
 def wait(start_us: int, length_us: int, pid: int = 7) -> list[dict[str, Any]]:

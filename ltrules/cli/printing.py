@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterable
 
 import click
 
+from ltrules.cli.ending import forget_reader
 from ltrules.engines import Session
 from ltrules.sinks import Sink
 
@@ -28,7 +27,7 @@ def print_alerts(
         try:
             sink.alerts(shown)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            forget_reader()
             return None
         if left is not None:
             left -= len(shown)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from bpf_codegen import layout, plan
 from ltrules import model
 from ltrules.alert import Alert, Distribution, Scalar
+from ltrules.evaluate import wrap
 from ltrules.showing import AlertMaker, show_expr
 from ltrules.types import Kind, Type
 
@@ -109,7 +110,7 @@ def distribution(histogram: plan.Histogram, group: tuple[str, ...], data: bytes)
     buckets = tuple((*bucket_bounds(histogram, i), n) for i, n in enumerate(totals) if n)
     unsigned = histogram.unsigned
     greatest = layout.ranked(rank, unsigned) if buckets else 0
-    return Distribution(group, buckets, sum(totals), layout.wrapped(total, unsigned), greatest)
+    return Distribution(group, buckets, sum(totals), wrap(total, not unsigned), greatest)
 
 
 def statistic_value(function: str, data: bytes, unsigned: bool = False) -> int | None:
@@ -117,7 +118,7 @@ def statistic_value(function: str, data: bytes, unsigned: bool = False) -> int |
     rows = [row for row in per_cpu(struct.Struct(layout.STATISTIC), data) if row[0]]
     if not rows:
         return None
-    count, total = sum(r[0] for r in rows), layout.wrapped(sum(r[1] for r in rows), unsigned)
+    count, total = sum(r[0] for r in rows), wrap(sum(r[1] for r in rows), not unsigned)
     match function:
         case "count":
             return count
@@ -151,8 +152,3 @@ def _group_value(value: int | bytes, expr: model.Expr, outcomes: Sequence[str]) 
     if isinstance(expr, model.Measured) and expr.name == "outcome":
         return outcomes[value] if value < len(outcomes) else str(value)
     return show_expr(value, expr)
-
-
-def unit_of(expr: model.Expr) -> str:
-    """Return the unit of a counted expression: "duration", "size" or "int"."""
-    return expr.type.kind.value

@@ -42,7 +42,7 @@ class Numbers:
         histograms = tuple(
             HistogramStats(
                 h.name,
-                h.value.type.kind.value,
+                h.unit,
                 bool(h.step),
                 h.by_names,
                 self._groups(scope, planned[f"hist{i}"], h.by, rule),
@@ -53,7 +53,7 @@ class Numbers:
             StatisticStats(
                 s.name,
                 s.function,
-                "int" if s.function == "count" else s.value.type.kind.value,
+                s.unit,
                 s.by_names,
                 self._statistic(scope, scope.rule.statistics[i], s, rule),
             )

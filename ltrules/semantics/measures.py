@@ -138,7 +138,7 @@ class Histogram:
         bounds = self._step_bounds if clause.step else bucket_bounds
         groups = [spread.distribution(group_name(g, clause.by), bounds) for g, spread in self._spreads.items()]
         ordered = tuple(sorted(groups, key=lambda d: (-d.count, d.group)))
-        return HistogramStats(clause.name, clause.value.type.kind.value, bool(clause.step), clause.by_names, ordered)
+        return HistogramStats(clause.name, clause.unit, bool(clause.step), clause.by_names, ordered)
 
 
 class Statistic:
@@ -161,8 +161,7 @@ class Statistic:
         clause = self._clause
         groups = [(group_name(g, clause.by), self._result(*numbers)) for g, numbers in self._rows.items()]
         ordered = tuple(sorted(groups, key=lambda pair: (-pair[1], pair[0])))
-        unit = "int" if clause.function == "count" else clause.value.type.kind.value
-        return StatisticStats(clause.name, clause.function, unit, clause.by_names, ordered)
+        return StatisticStats(clause.name, clause.function, clause.unit, clause.by_names, ordered)
 
     def _result(self, count: int, total: int, least: int, greatest: int) -> int:
         total = wrap(total, not is_unsigned([self._clause.value.type]))
